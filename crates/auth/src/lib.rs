@@ -1,0 +1,1 @@
+//! Who is asking: identities, tokens, sessions and their verification

@@ -1,0 +1,1 @@
+//! Content-addressed bytes on disk or in an object store

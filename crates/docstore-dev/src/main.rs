@@ -1,0 +1,3 @@
+//! docstore-dev.
+
+fn main() {}

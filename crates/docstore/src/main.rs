@@ -1,0 +1,3 @@
+//! docstore.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The event log: giving out positions, reading once, feeding every stream

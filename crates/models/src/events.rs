@@ -1,0 +1,225 @@
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Identity, OrgRole};
+
+/// The prefix of every event type.
+pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
+
+/// What happened: the `data` of an event and, with it, the event's type (contract, server §8.2).
+///
+/// Serialises as the `data` object alone; the type goes into the envelope.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+#[expect(missing_docs, reason = "the fields are those of the contract's table, named alike")]
+pub enum EventData {
+    OrgCreated {
+        org: String,
+        created_by: String,
+    },
+    OrgDeleted {
+        org: String,
+        deleted_by: String,
+    },
+    OrgMemberAdded {
+        org: String,
+        identity: Identity,
+        role: OrgRole,
+        added_by: String,
+    },
+    RepoCreated {
+        repo: String,
+        owner: String,
+        created_by: String,
+    },
+    RepoDeleted {
+        repo: String,
+        deleted_by: String,
+    },
+    CommitCreated {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        author: String,
+        message: String,
+        file_count: i64,
+    },
+    BranchCreated {
+        repo: String,
+        branch: String,
+        base_sequence: i64,
+        created_by: String,
+    },
+    BranchMerged {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        merged_by: String,
+    },
+    BranchRebased {
+        repo: String,
+        branch: String,
+        new_base_sequence: i64,
+        new_head_sequence: i64,
+        commits_replayed: i64,
+        rebased_by: String,
+    },
+    BranchAbandoned {
+        repo: String,
+        branch: String,
+        abandoned_by: String,
+    },
+    BranchDraftUpdated {
+        repo: String,
+        branch: String,
+        draft: bool,
+        updated_by: String,
+    },
+    BranchAutomergeEnabled {
+        repo: String,
+        branch: String,
+        enabled_by: String,
+    },
+    BranchAutomergeDisabled {
+        repo: String,
+        branch: String,
+        disabled_by: String,
+    },
+    ReleaseCreated {
+        repo: String,
+        name: String,
+        sequence: i64,
+        created_by: String,
+    },
+    ReleaseDeleted {
+        repo: String,
+        name: String,
+        deleted_by: String,
+    },
+    /// `role` is `""` when the role was taken away.
+    RoleChanged {
+        repo: String,
+        identity: String,
+        role: String,
+        changed_by: String,
+    },
+    /// Additive: the contract's server purges silently.
+    RepoPurged {
+        repo: String,
+        branches_purged: i64,
+        purged_by: String,
+    },
+    /// Additive: one per batch of imported commits, instead of one `commit.created` each.
+    CommitsImported {
+        repo: String,
+        branch: String,
+        first_sequence: i64,
+        last_sequence: i64,
+        commit_count: i64,
+        imported_by: String,
+    },
+}
+
+impl EventData {
+    /// The full type, such as `com.docstore.commit.created`.
+    #[must_use]
+    pub fn event_type(&self) -> &'static str {
+        match self {
+            Self::OrgCreated { .. } => "com.docstore.org.created",
+            Self::OrgDeleted { .. } => "com.docstore.org.deleted",
+            Self::OrgMemberAdded { .. } => "com.docstore.org.member.added",
+            Self::RepoCreated { .. } => "com.docstore.repo.created",
+            Self::RepoDeleted { .. } => "com.docstore.repo.deleted",
+            Self::CommitCreated { .. } => "com.docstore.commit.created",
+            Self::BranchCreated { .. } => "com.docstore.branch.created",
+            Self::BranchMerged { .. } => "com.docstore.branch.merged",
+            Self::BranchRebased { .. } => "com.docstore.branch.rebased",
+            Self::BranchAbandoned { .. } => "com.docstore.branch.abandoned",
+            Self::BranchDraftUpdated { .. } => "com.docstore.branch.draft.updated",
+            Self::BranchAutomergeEnabled { .. } => "com.docstore.branch.automerge.enabled",
+            Self::BranchAutomergeDisabled { .. } => "com.docstore.branch.automerge.disabled",
+            Self::ReleaseCreated { .. } => "com.docstore.release.created",
+            Self::ReleaseDeleted { .. } => "com.docstore.release.deleted",
+            Self::RoleChanged { .. } => "com.docstore.role.changed",
+            Self::RepoPurged { .. } => "com.docstore.repo.purged",
+            Self::CommitsImported { .. } => "com.docstore.commits.imported",
+        }
+    }
+
+    /// The org or repo that it happened to, as the text that the log is filtered by: a repo's full name, or
+    /// `/orgs/<org>`.
+    #[must_use]
+    pub fn subject(&self) -> String {
+        match self {
+            Self::OrgCreated { org, .. } | Self::OrgDeleted { org, .. } | Self::OrgMemberAdded { org, .. } => {
+                format!("/orgs/{org}")
+            }
+            Self::RepoCreated { repo, .. }
+            | Self::RepoDeleted { repo, .. }
+            | Self::CommitCreated { repo, .. }
+            | Self::BranchCreated { repo, .. }
+            | Self::BranchMerged { repo, .. }
+            | Self::BranchRebased { repo, .. }
+            | Self::BranchAbandoned { repo, .. }
+            | Self::BranchDraftUpdated { repo, .. }
+            | Self::BranchAutomergeEnabled { repo, .. }
+            | Self::BranchAutomergeDisabled { repo, .. }
+            | Self::ReleaseCreated { repo, .. }
+            | Self::ReleaseDeleted { repo, .. }
+            | Self::RoleChanged { repo, .. }
+            | Self::RepoPurged { repo, .. }
+            | Self::CommitsImported { repo, .. } => repo.clone(),
+        }
+    }
+
+    /// The CloudEvents source: `/repos/<repo>` or `/orgs/<org>`.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let subject = self.subject();
+        if subject.starts_with("/orgs/") { subject } else { format!("/repos/{subject}") }
+    }
+}
+
+/// A CloudEvents 1.0 envelope in JSON format, keys in the order of the contract (server §8.1).
+///
+/// `data` is kept as text, so that what was written is what is sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CloudEvent {
+    /// Always `1.0`.
+    pub specversion: String,
+    /// The full type, such as `com.docstore.commit.created`.
+    pub r#type: String,
+    /// `/repos/<repo>` or `/orgs/<org>`.
+    pub source: String,
+    /// The same in the log, on the stream and in the webhook.
+    pub id: Uuid,
+    /// RFC 3339 in UTC.
+    pub time: String,
+    /// Always `application/json`.
+    pub datacontenttype: String,
+    /// What happened.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub data: Box<serde_json::value::RawValue>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::EventData;
+
+    #[test]
+    fn data_is_the_plain_object_of_the_contract() {
+        let event = EventData::BranchDraftUpdated {
+            repo: "a/b".into(),
+            branch: "x".into(),
+            draft: true,
+            updated_by: "me@example.com".into(),
+        };
+        assert_eq!(
+            serde_json::to_string(&event).expect("serialises"),
+            r#"{"repo":"a/b","branch":"x","draft":true,"updated_by":"me@example.com"}"#
+        );
+        assert_eq!(event.event_type(), "com.docstore.branch.draft.updated");
+        assert_eq!(event.source(), "/repos/a/b");
+    }
+}

@@ -1,0 +1,36 @@
+//! The vocabulary of DocStore: validated names, roles, and the request and response types of the wire.
+//!
+//! This crate does no I/O and knows neither HTTP nor SQL, so that the server, the `ds` command line and any
+//! other client can share it. Field names and JSON shapes follow the wire contract; what is additive says so.
+
+mod branches;
+mod errors;
+mod events;
+mod files;
+mod identity;
+mod mode;
+mod names;
+mod orgs;
+mod releases;
+mod repos;
+mod roles;
+mod time;
+
+pub use branches::*;
+pub use errors::*;
+pub use events::*;
+pub use files::*;
+pub use identity::{Identity, MAX_IDENTITY_BYTES};
+pub use mode::FileMode;
+pub use names::*;
+pub use orgs::*;
+pub use releases::*;
+pub use repos::*;
+pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
+pub use time::Timestamp;
+
+/// The branch that every repo has, that releases are cut from and that merges move.
+pub const MAIN_BRANCH: &str = "main";
+
+/// The repo that a new database holds, so that a first client needs no set-up.
+pub const DEFAULT_REPO: &str = "default/default";

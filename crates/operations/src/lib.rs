@@ -1,0 +1,1 @@
+//! What DocStore does: check the right, change the state, record the event

@@ -1,0 +1,1 @@
+//! Test databases, the test app and stand-ins for the outside world

@@ -1,0 +1,15 @@
+DROP TABLE releases;
+DROP TABLE file_changes;
+DROP TABLE blob_deletions;
+DROP TABLE content_bytes;
+DROP TABLE contents;
+DROP TABLE commits;
+DROP SEQUENCE commit_sequence;
+DROP TABLE branches;
+DROP TABLE roles;
+DROP TABLE repos;
+DROP TABLE org_members;
+DROP TABLE orgs;
+DROP TYPE org_role;
+DROP TYPE role;
+DROP TYPE branch_status;

@@ -1,0 +1,162 @@
+-- Version control: orgs, repos, branches, commits, files and their contents.
+--
+-- Names are for people, ids for trust: an id never recurs, a deleted name leaves its row behind with `deleted_at`
+-- set, and whoever takes the name again gets a new row. All text that is compared or sorted is COLLATE "C", so that
+-- order is bytewise whatever the database's locale.
+
+CREATE TYPE branch_status AS ENUM ('active', 'merged', 'abandoned');
+CREATE TYPE role AS ENUM ('reader', 'writer', 'maintainer', 'admin');
+CREATE TYPE org_role AS ENUM ('member', 'owner');
+
+CREATE TABLE orgs (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    created_by text COLLATE "C" NOT NULL,
+    deleted_at timestamptz
+);
+CREATE UNIQUE INDEX orgs_live_name ON orgs (name) WHERE deleted_at IS NULL;
+
+CREATE TABLE org_members (
+    org_id bigint NOT NULL REFERENCES orgs (id) ON DELETE CASCADE,
+    identity text COLLATE "C" NOT NULL,
+    role org_role NOT NULL,
+    invited_by text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (org_id, identity)
+);
+
+CREATE TABLE repos (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    org_id bigint NOT NULL REFERENCES orgs (id),
+    -- The full name, org included.
+    name text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    created_by text COLLATE "C" NOT NULL,
+    deleted_at timestamptz
+);
+CREATE UNIQUE INDEX repos_live_name ON repos (name) WHERE deleted_at IS NULL;
+CREATE INDEX repos_org ON repos (org_id) WHERE deleted_at IS NULL;
+
+CREATE TABLE roles (
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    identity text COLLATE "C" NOT NULL,
+    role role NOT NULL,
+    PRIMARY KEY (repo_id, identity)
+);
+
+CREATE TABLE branches (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    name text COLLATE "C" NOT NULL,
+    -- Room for stacks of branches; absent means that the branch starts from main.
+    parent_branch_id bigint REFERENCES branches (id),
+    -- The last commit; equal to the base while there is none.
+    head_sequence bigint NOT NULL DEFAULT 0,
+    -- The head of main that the branch starts from: the tree is main at the base, overlaid by the branch's own
+    -- changes above the floor.
+    base_sequence bigint NOT NULL DEFAULT 0,
+    -- Own changes up to this number belong to the time before the last rebase and are no longer part of the tree.
+    floor_sequence bigint NOT NULL DEFAULT 0,
+    -- The chain hash of the last commit on this branch; null while there is none.
+    head_hash bytea,
+    status branch_status NOT NULL DEFAULT 'active',
+    draft boolean NOT NULL DEFAULT false,
+    auto_merge boolean NOT NULL DEFAULT false,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    created_by text COLLATE "C" NOT NULL,
+    deleted_at timestamptz
+);
+-- Merged and abandoned branches keep their name until they are purged.
+CREATE UNIQUE INDEX branches_live_name ON branches (repo_id, name) WHERE deleted_at IS NULL;
+
+-- One counter for all repos: numbers rise along every branch, because they are drawn while the branch is locked.
+CREATE SEQUENCE commit_sequence;
+
+CREATE TABLE commits (
+    sequence bigint PRIMARY KEY DEFAULT nextval('commit_sequence'),
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    branch_id bigint NOT NULL REFERENCES branches (id),
+    -- The branch's head, base and floor as this commit was written: with them a tree at any sequence reads the same
+    -- for ever, also after a rebase.
+    parent_sequence bigint NOT NULL,
+    base_sequence bigint NOT NULL,
+    floor_sequence bigint NOT NULL,
+    message text NOT NULL,
+    author text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL,
+    commit_hash bytea,
+    file_count bigint NOT NULL,
+    -- The commit that this one replays onto a new base.
+    replayed_from bigint,
+    -- Where an imported commit came from, such as git:<object id>.
+    imported_from text
+);
+CREATE INDEX commits_of_branch ON commits (branch_id, sequence);
+CREATE INDEX commits_of_repo ON commits (repo_id, sequence);
+
+-- Bytes, once per repo and hash. Small ones are in content_bytes, others in the blob store under blob_key. A key
+-- belongs to one row for ever and is never used again, so deleting a row's blob can hurt no other row.
+CREATE TABLE contents (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    content_hash bytea NOT NULL CHECK (length(content_hash) = 32),
+    version_id uuid NOT NULL,
+    size bigint NOT NULL,
+    blob_key text,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    created_by text COLLATE "C" NOT NULL
+);
+CREATE UNIQUE INDEX contents_hash ON contents (repo_id, content_hash);
+
+-- Apart from contents, so that listing a tree reads narrow rows.
+CREATE TABLE content_bytes (
+    content_id bigint PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+    bytes bytea NOT NULL
+);
+
+-- Blobs to delete. An upload schedules the deletion of its own blob before it writes a byte, and the transaction that
+-- names the blob takes the row away again: whatever crashes in between, nothing is lost and nothing is left behind.
+CREATE TABLE blob_deletions (
+    blob_key text PRIMARY KEY,
+    not_before timestamptz NOT NULL
+);
+CREATE INDEX blob_deletions_due ON blob_deletions (not_before);
+
+-- One row per changed file per commit, append-only but for superseded_by: the number of the next change of the same
+-- path on the same branch, null while there is none.
+CREATE TABLE file_changes (
+    branch_id bigint NOT NULL REFERENCES branches (id),
+    path text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL REFERENCES commits (sequence),
+    superseded_by bigint,
+    -- Null: the file was deleted.
+    content_id bigint REFERENCES contents (id),
+    mode integer NOT NULL,
+    content_type text,
+    change_id uuid NOT NULL,
+    PRIMARY KEY (branch_id, path, sequence)
+);
+-- The files that are there at the head of a branch, in path order: a page of main costs the page.
+CREATE INDEX file_changes_present ON file_changes (branch_id, path)
+    WHERE superseded_by IS NULL AND content_id IS NOT NULL;
+-- The changes of a commit, and of a branch since a point.
+CREATE INDEX file_changes_of_commit ON file_changes (branch_id, sequence);
+-- Whether anything still points at a content.
+CREATE INDEX file_changes_content ON file_changes (content_id) WHERE content_id IS NOT NULL;
+
+CREATE TABLE releases (
+    id uuid PRIMARY KEY,
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    name text COLLATE "C" NOT NULL,
+    sequence bigint NOT NULL,
+    body text,
+    created_by text COLLATE "C" NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE UNIQUE INDEX releases_name ON releases (repo_id, name);
+CREATE INDEX releases_newest ON releases (repo_id, created_at DESC, id DESC);
+
+INSERT INTO orgs (name, created_by) VALUES ('default', 'system');
+INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/default', 'system' FROM orgs;
+INSERT INTO branches (repo_id, name, created_by) SELECT id, 'main', 'system' FROM repos;

@@ -1,0 +1,2 @@
+DROP TABLE archive_checksums;
+DROP TABLE idempotency_keys;

@@ -1,0 +1,21 @@
+-- The answers of writes that carried an idempotency key, kept in the transaction of the write itself: the same
+-- request sent again has one effect and gets the same answer.
+CREATE TABLE idempotency_keys (
+    identity text COLLATE "C" NOT NULL,
+    key text COLLATE "C" NOT NULL,
+    -- SHA-256 of method, path and body: the same key with another request is a mistake of the client.
+    request_hash bytea NOT NULL,
+    status smallint NOT NULL,
+    answer text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (identity, key)
+);
+CREATE INDEX idempotency_keys_age ON idempotency_keys (created_at);
+
+-- Checksums of presigned archives, so that handing out a URL for the same sequence again costs no second pass.
+CREATE TABLE archive_checksums (
+    branch_id bigint NOT NULL REFERENCES branches (id) ON DELETE CASCADE,
+    sequence bigint NOT NULL,
+    checksum bytea NOT NULL,
+    PRIMARY KEY (branch_id, sequence)
+);
