@@ -1,4 +1,5 @@
 DROP TABLE releases;
+DROP FUNCTION tree_point;
 DROP TABLE file_changes;
 DROP TABLE blob_deletions;
 DROP TABLE content_bytes;

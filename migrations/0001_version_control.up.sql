@@ -126,7 +126,8 @@ CREATE INDEX blob_deletions_due ON blob_deletions (not_before);
 -- One row per changed file per commit, append-only but for superseded_by: the number of the next change of the same
 -- path on the same branch, null while there is none.
 CREATE TABLE file_changes (
-    branch_id bigint NOT NULL REFERENCES branches (id),
+    -- The branch of the commit, repeated here because every read goes by it.
+    branch_id bigint NOT NULL,
     path text COLLATE "C" NOT NULL,
     sequence bigint NOT NULL REFERENCES commits (sequence),
     superseded_by bigint,
@@ -140,10 +141,53 @@ CREATE TABLE file_changes (
 -- The files that are there at the head of a branch, in path order: a page of main costs the page.
 CREATE INDEX file_changes_present ON file_changes (branch_id, path)
     WHERE superseded_by IS NULL AND content_id IS NOT NULL;
+-- What main looked like at the base of a branch, without walking main's history: rows superseded since then.
+CREATE INDEX file_changes_superseded ON file_changes (branch_id, superseded_by) WHERE superseded_by IS NOT NULL;
 -- The changes of a commit, and of a branch since a point.
 CREATE INDEX file_changes_of_commit ON file_changes (branch_id, sequence);
 -- Whether anything still points at a content.
 CREATE INDEX file_changes_content ON file_changes (content_id) WHERE content_id IS NOT NULL;
+
+-- Where to read a branch, at its head (p_at is null) or as it was at a sequence. The tree is: the branch's own changes
+-- above floor_sequence and up to upto_sequence, over main as of base_sequence. One row, or none for an unknown branch.
+CREATE FUNCTION tree_point(p_repo_id bigint, p_branch text, p_at bigint)
+RETURNS TABLE (
+    branch_id bigint, main_id bigint, head_sequence bigint,
+    base_sequence bigint, floor_sequence bigint, upto_sequence bigint, is_head boolean
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        b.id,
+        m.id,
+        b.head_sequence,
+        CASE
+            WHEN p_at IS NULL OR p_at >= b.head_sequence THEN b.base_sequence
+            WHEN c.base_sequence IS NOT NULL THEN c.base_sequence
+            -- Before the branch's first commit: main, up to where the branch began or the point asked for.
+            ELSE least(p_at, coalesce(o.base_sequence, b.base_sequence))
+        END,
+        CASE WHEN p_at IS NULL OR p_at >= b.head_sequence THEN b.floor_sequence ELSE coalesce(c.floor_sequence, p_at) END,
+        CASE WHEN p_at IS NULL OR p_at >= b.head_sequence THEN b.head_sequence ELSE p_at END,
+        p_at IS NULL OR p_at >= b.head_sequence
+    FROM branches b
+    JOIN branches m ON m.repo_id = b.repo_id AND m.name = 'main' AND m.deleted_at IS NULL
+    LEFT JOIN LATERAL (
+        SELECT commits.base_sequence, commits.floor_sequence
+        FROM commits
+        WHERE commits.branch_id = b.id AND commits.sequence <= p_at
+        ORDER BY commits.sequence DESC
+        LIMIT 1
+    ) c ON p_at < b.head_sequence
+    LEFT JOIN LATERAL (
+        SELECT commits.base_sequence
+        FROM commits
+        WHERE commits.branch_id = b.id
+        ORDER BY commits.sequence
+        LIMIT 1
+    ) o ON p_at < b.head_sequence AND c.base_sequence IS NULL
+    WHERE b.repo_id = p_repo_id AND b.name = p_branch AND b.deleted_at IS NULL
+$$;
 
 CREATE TABLE releases (
     id uuid PRIMARY KEY,

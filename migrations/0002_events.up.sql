@@ -53,3 +53,23 @@ CREATE TABLE event_subscriptions (
 );
 ALTER TABLE event_outbox
     ADD FOREIGN KEY (subscription_id) REFERENCES event_subscriptions (id) ON DELETE CASCADE;
+
+-- An event cannot be logged without its deliveries: they are rows of the same statement.
+CREATE FUNCTION enqueue_deliveries() RETURNS trigger
+LANGUAGE plpgsql
+AS $$
+BEGIN
+    INSERT INTO event_outbox (id, event_log_id, subscription_id)
+    SELECT gen_random_uuid(), logged.id, s.id
+    FROM logged
+    JOIN event_subscriptions s
+        ON s.suspended_at IS NULL
+        AND (s.repo_id IS NULL OR s.repo_id = logged.repo_id)
+        AND (s.event_types IS NULL OR logged.type = ANY (s.event_types));
+    RETURN NULL;
+END;
+$$;
+CREATE TRIGGER event_log_deliveries
+    AFTER INSERT ON event_log
+    REFERENCING NEW TABLE AS logged
+    FOR EACH STATEMENT EXECUTE FUNCTION enqueue_deliveries();

@@ -19,3 +19,17 @@ CREATE TABLE archive_checksums (
     checksum bytea NOT NULL,
     PRIMARY KEY (branch_id, sequence)
 );
+
+-- One run of CI for one commit. A worker that has claimed a job holds its request token until the job ends.
+CREATE TABLE ci_jobs (
+    id uuid PRIMARY KEY,
+    repo_id bigint NOT NULL REFERENCES repos (id),
+    branch_id bigint NOT NULL REFERENCES branches (id),
+    sequence bigint NOT NULL,
+    status text COLLATE "C" NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'claimed', 'passed', 'failed')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    -- base64url without padding of SHA-256 of the token's ASCII text; the token itself is never stored.
+    request_token text UNIQUE,
+    request_token_exp timestamptz
+);
+CREATE INDEX ci_jobs_of_branch ON ci_jobs (branch_id);

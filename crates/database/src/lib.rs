@@ -1,1 +1,32 @@
-//! The pool, the migrations and every query
+//! The pool, the migrations and every query of DocStore.
+//!
+//! All SQL is here, one named function per query, a file per subject. Functions take an executor, so that operations
+//! can put several into one transaction; none of them opens a transaction or decides who may do what.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
+)]
+
+mod error;
+mod pool;
+
+pub mod access;
+pub mod append;
+pub mod branches;
+pub mod commits;
+pub mod contents;
+pub mod event_log;
+pub mod idempotency;
+pub mod jobs;
+pub mod orgs;
+pub mod purge;
+pub mod releases;
+pub mod repos;
+pub mod roles;
+#[cfg(feature = "test-support")]
+pub mod testing;
+pub mod trees;
+
+pub use error::{CommitError, Error, Result};
+pub use pool::{Pool, Settings, Transaction, VARIABLES, begin, commit, connect, migrate, migrator, ping};

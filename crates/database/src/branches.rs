@@ -1,0 +1,283 @@
+//! Branches: their rows, and the lock that everything which moves a branch takes first.
+
+use chrono::{DateTime, Utc};
+use docstore_models::{Branch, BranchStatus};
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::Result;
+
+/// A branch as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BranchRow {
+    /// The id.
+    pub id: i64,
+    /// The name.
+    pub name: String,
+    /// The last commit, or the base.
+    pub head_sequence: i64,
+    /// The head of `main` that it starts from.
+    pub base_sequence: i64,
+    /// Own changes up to here are no longer part of the tree.
+    pub floor_sequence: i64,
+    /// The chain hash of the last commit.
+    pub head_hash: Option<Vec<u8>>,
+    /// Where it is in its life.
+    pub status: BranchStatus,
+    /// Whether it is a draft.
+    pub draft: bool,
+    /// Whether it merges by itself.
+    pub auto_merge: bool,
+}
+
+impl BranchRow {
+    /// As the wire shows it.
+    #[must_use]
+    pub fn to_wire(&self, repo: &str) -> Branch {
+        Branch {
+            repo: repo.to_owned(),
+            name: self.name.clone(),
+            head_sequence: self.head_sequence,
+            base_sequence: self.base_sequence,
+            status: self.status,
+            draft: self.draft,
+            auto_merge: self.auto_merge,
+        }
+    }
+}
+
+struct RawBranch {
+    id: i64,
+    name: String,
+    head_sequence: i64,
+    base_sequence: i64,
+    floor_sequence: i64,
+    head_hash: Option<Vec<u8>>,
+    status: String,
+    draft: bool,
+    auto_merge: bool,
+}
+
+impl From<RawBranch> for BranchRow {
+    fn from(raw: RawBranch) -> Self {
+        Self {
+            id: raw.id,
+            name: raw.name,
+            head_sequence: raw.head_sequence,
+            base_sequence: raw.base_sequence,
+            floor_sequence: raw.floor_sequence,
+            head_hash: raw.head_hash,
+            status: raw.status.parse().unwrap_or(BranchStatus::Abandoned),
+            draft: raw.draft,
+            auto_merge: raw.auto_merge,
+        }
+    }
+}
+
+/// A branch by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn branch(executor: impl PgExecutor<'_>, repo_id: i64, name: &str) -> Result<Option<BranchRow>> {
+    let row = sqlx::query_as!(
+        RawBranch,
+        r#"
+        SELECT
+            id, name, head_sequence, base_sequence, floor_sequence, head_hash, status::text AS "status!",
+            draft, auto_merge
+        FROM branches
+        WHERE repo_id = $1 AND name = $2 AND deleted_at IS NULL
+        "#,
+        repo_id,
+        name,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(BranchRow::from))
+}
+
+/// Which branches to list.
+#[derive(Clone, Debug, Default)]
+pub struct BranchFilter<'a> {
+    /// Only those in this status.
+    pub status: Option<BranchStatus>,
+    /// `Some(true)`: only drafts; `Some(false)`: no drafts; `None`: both.
+    pub draft: Option<bool>,
+    /// Only names behind this one.
+    pub after: &'a str,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
+/// Branches by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_branches(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    filter: &BranchFilter<'_>,
+) -> Result<Vec<BranchRow>> {
+    let rows = sqlx::query_as!(
+        RawBranch,
+        r#"
+        SELECT
+            id, name, head_sequence, base_sequence, floor_sequence, head_hash, status::text AS "status!",
+            draft, auto_merge
+        FROM branches
+        WHERE repo_id = $1
+            AND deleted_at IS NULL
+            AND ($2::text IS NULL OR status = $2::text::branch_status)
+            AND ($3::boolean IS NULL OR draft = $3)
+            AND name > $4
+        ORDER BY name
+        LIMIT $5
+        "#,
+        repo_id,
+        filter.status.map(BranchStatus::as_str),
+        filter.draft,
+        filter.after,
+        filter.limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(BranchRow::from).collect())
+}
+
+/// A branch that is locked until the transaction ends, and the time of the lock.
+///
+/// Holding one is the proof that the branch cannot move; what appends commits asks for it.
+#[derive(Clone, Debug)]
+pub struct LockedBranch {
+    /// The repo.
+    pub repo_id: i64,
+    /// The branch as it is now.
+    pub branch: BranchRow,
+    /// The database's clock after the lock was taken: it rises along the branch, so commits carry it.
+    pub now: DateTime<Utc>,
+}
+
+/// Locks a branch. Whoever needs several locks `main` first.
+///
+/// The clock is read in an outer query, that is, after the wait for the lock.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn lock_branch(connection: &mut PgConnection, repo_id: i64, name: &str) -> Result<Option<LockedBranch>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
+            locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
+            clock_timestamp() AS "now!"
+        FROM (
+            SELECT * FROM branches
+            WHERE repo_id = $1 AND name = $2 AND deleted_at IS NULL
+            FOR NO KEY UPDATE
+        ) locked
+        "#,
+        repo_id,
+        name,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| LockedBranch {
+        repo_id,
+        now: row.now,
+        branch: RawBranch {
+            id: row.id,
+            name: row.name,
+            head_sequence: row.head_sequence,
+            base_sequence: row.base_sequence,
+            floor_sequence: row.floor_sequence,
+            head_hash: row.head_hash,
+            status: row.status,
+            draft: row.draft,
+            auto_merge: row.auto_merge,
+        }
+        .into(),
+    }))
+}
+
+/// Creates a branch at the head of `main`. A taken name violates `branches_live_name`. Answers its base, or nothing
+/// when the repo has gone.
+///
+/// # Errors
+/// See above; or when the database cannot answer.
+pub async fn create_branch(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    name: &str,
+    draft: bool,
+    created_by: &str,
+) -> Result<Option<i64>> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO branches (repo_id, name, head_sequence, base_sequence, floor_sequence, draft, created_by)
+        SELECT m.repo_id, $2, m.head_sequence, m.head_sequence, m.head_sequence, $3, $4
+        FROM branches m
+        WHERE m.repo_id = $1 AND m.name = 'main' AND m.deleted_at IS NULL
+        RETURNING base_sequence
+        "#,
+        repo_id,
+        name,
+        draft,
+        created_by,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| row.base_sequence))
+}
+
+/// Ends a branch.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn set_status(executor: impl PgExecutor<'_>, locked: &LockedBranch, status: BranchStatus) -> Result<()> {
+    sqlx::query!(
+        "UPDATE branches SET status = $2::text::branch_status WHERE id = $1",
+        locked.branch.id,
+        status.as_str(),
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Sets the draft flag.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn set_draft(executor: impl PgExecutor<'_>, locked: &LockedBranch, draft: bool) -> Result<()> {
+    sqlx::query!("UPDATE branches SET draft = $2 WHERE id = $1", locked.branch.id, draft).execute(executor).await?;
+    Ok(())
+}
+
+/// Sets the flag to merge by itself.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn set_auto_merge(executor: impl PgExecutor<'_>, locked: &LockedBranch, auto_merge: bool) -> Result<()> {
+    sqlx::query!("UPDATE branches SET auto_merge = $2 WHERE id = $1", locked.branch.id, auto_merge)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+/// Moves a branch without commits of its own to a new base.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn move_empty_branch(executor: impl PgExecutor<'_>, locked: &LockedBranch, base: i64) -> Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE branches
+        SET base_sequence = $2, head_sequence = $2, floor_sequence = greatest(floor_sequence, head_sequence, $2)
+        WHERE id = $1
+        "#,
+        locked.branch.id,
+        base,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,502 @@
+//! Reading commits: one, a log, a history of a file, a chain.
+
+use chrono::{DateTime, Utc};
+use docstore_models::{ChainEntry, ChainFile, CommitDetail, CommitFile, CommitSummary, FileHistoryEntry, FileMode};
+use futures::{Stream, StreamExt};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{Result, error::timestamp};
+
+/// One commit with its files by path.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) -> Result<Option<CommitDetail>> {
+    let Some(row) = sqlx::query!(
+        r#"
+        SELECT
+            c.branch_id, b.name AS branch, c.message, c.author, c.created_at, c.commit_hash, c.parent_sequence,
+            c.imported_from
+        FROM commits c
+        JOIN branches b ON b.id = c.branch_id
+        WHERE c.sequence = $2 AND c.repo_id = $1
+        "#,
+        repo_id,
+        sequence,
+    )
+    .fetch_optional(&mut *connection)
+    .await?
+    else {
+        return Ok(None);
+    };
+    let files = sqlx::query!(
+        r#"
+        SELECT f.change_id, f.path, f.mode, c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+        FROM file_changes f
+        LEFT JOIN contents c ON c.id = f.content_id
+        WHERE f.branch_id = $1 AND f.sequence = $2
+        ORDER BY f.path
+        "#,
+        row.branch_id,
+        sequence,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(CommitDetail {
+        sequence,
+        branch: row.branch,
+        message: row.message,
+        author: row.author,
+        created_at: timestamp(row.created_at),
+        commit_hash: row.commit_hash.map(hex::encode),
+        parent_sequence: row.parent_sequence,
+        imported_from: row.imported_from,
+        files: files
+            .into_iter()
+            .map(|file| CommitFile {
+                commit_id: file.change_id,
+                path: file.path,
+                version_id: file.version_id,
+                content_hash: file.content_hash.map(hex::encode),
+                mode: FileMode::from_i32(file.mode),
+            })
+            .collect(),
+    }))
+}
+
+/// The current commits of a branch, newest first: its own above its floor, then those of `main` up to its base.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn log(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    branch: &str,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<CommitSummary>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            c.sequence AS "sequence!", c.branch AS "branch!", c.message AS "message!", c.author AS "author!",
+            c.created_at AS "created_at!: DateTime<Utc>", c.commit_hash, c.file_count AS "file_count!", c.imported_from
+        FROM tree_point($1, $2, NULL) p
+        CROSS JOIN LATERAL (
+            (
+                SELECT own.*, $2 AS branch
+                FROM commits own
+                WHERE own.branch_id = p.branch_id
+                    AND own.sequence > p.floor_sequence
+                    AND ($3::bigint IS NULL OR own.sequence < $3)
+                ORDER BY own.sequence DESC
+                LIMIT $4
+            )
+            UNION ALL
+            (
+                SELECT under.*, 'main' AS branch
+                FROM commits under
+                WHERE p.branch_id <> p.main_id
+                    AND under.branch_id = p.main_id
+                    AND under.sequence <= p.base_sequence
+                    AND ($3::bigint IS NULL OR under.sequence < $3)
+                ORDER BY under.sequence DESC
+                LIMIT $4
+            )
+        ) c
+        ORDER BY c.sequence DESC
+        LIMIT $4
+        "#,
+        repo_id,
+        branch,
+        before,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| CommitSummary {
+            sequence: row.sequence,
+            branch: row.branch,
+            message: row.message,
+            author: row.author,
+            created_at: timestamp(row.created_at),
+            commit_hash: row.commit_hash.map(hex::encode),
+            file_count: row.file_count,
+            imported_from: row.imported_from,
+        })
+        .collect())
+}
+
+/// The changes of one path that lead to the head of a branch, newest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn file_history(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    branch: &str,
+    path: &str,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<FileHistoryEntry>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            f.sequence AS "sequence!", content.version_id AS "version_id?", c.message, c.author, c.created_at
+        FROM tree_point($1, $2, NULL) p
+        CROSS JOIN LATERAL (
+            (
+                SELECT own.sequence, own.content_id
+                FROM file_changes own
+                WHERE own.branch_id = p.branch_id
+                    AND own.path = $3
+                    AND own.sequence > p.floor_sequence
+                    AND ($4::bigint IS NULL OR own.sequence < $4)
+                ORDER BY own.sequence DESC
+                LIMIT $5
+            )
+            UNION ALL
+            (
+                SELECT under.sequence, under.content_id
+                FROM file_changes under
+                WHERE p.branch_id <> p.main_id
+                    AND under.branch_id = p.main_id
+                    AND under.path = $3
+                    AND under.sequence <= p.base_sequence
+                    AND ($4::bigint IS NULL OR under.sequence < $4)
+                ORDER BY under.sequence DESC
+                LIMIT $5
+            )
+        ) f
+        JOIN commits c ON c.sequence = f.sequence
+        LEFT JOIN contents content ON content.id = f.content_id
+        ORDER BY f.sequence DESC
+        LIMIT $5
+        "#,
+        repo_id,
+        branch,
+        path,
+        before,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| FileHistoryEntry {
+            sequence: row.sequence,
+            version_id: row.version_id,
+            message: row.message,
+            author: row.author,
+            created_at: timestamp(row.created_at),
+        })
+        .collect())
+}
+
+/// The commits of a repo from one number to another, both included, on one branch or on all, ascending, with all that
+/// enters their hashes. Streams: a chain may be as long as the history.
+pub fn chain<'e>(
+    executor: impl PgExecutor<'e> + 'e,
+    repo_id: i64,
+    branch: Option<&str>,
+    from: i64,
+    to: i64,
+    limit: Option<i64>,
+) -> impl Stream<Item = Result<ChainEntry>> + Send + 'e {
+    sqlx::query!(
+        r#"
+        SELECT
+            c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
+            files.paths AS "paths!", files.hashes AS "hashes!"
+        FROM commits c
+        JOIN branches b ON b.id = c.branch_id
+        CROSS JOIN LATERAL (
+            SELECT
+                coalesce(array_agg(f.path ORDER BY f.path), '{}') AS paths,
+                coalesce(array_agg(coalesce(encode(content.content_hash, 'hex'), '') ORDER BY f.path), '{}') AS hashes
+            FROM file_changes f
+            LEFT JOIN contents content ON content.id = f.content_id
+            WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
+        ) files
+        WHERE c.repo_id = $1
+            AND c.sequence BETWEEN $2 AND $3
+            AND ($4::text IS NULL OR c.branch_id = (
+                SELECT named.id FROM branches named
+                WHERE named.repo_id = $1 AND named.name = $4 AND named.deleted_at IS NULL
+            ))
+        ORDER BY c.sequence
+        LIMIT $5
+        "#,
+        repo_id,
+        from,
+        to,
+        branch.map(str::to_owned),
+        limit,
+    )
+    .fetch(executor)
+    .map(|row| {
+        let row = row?;
+        Ok(ChainEntry {
+            sequence: row.sequence,
+            branch: row.branch,
+            author: row.author,
+            message: row.message,
+            created_at: timestamp(row.created_at),
+            commit_hash: row.commit_hash.map(hex::encode),
+            files: row
+                .paths
+                .into_iter()
+                .zip(row.hashes)
+                .map(|(path, content_hash)| ChainFile { path, content_hash })
+                .collect(),
+        })
+    })
+}
+
+/// A change of a file on a branch since a point, the latest of its path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LatestChange {
+    /// The path.
+    pub path: String,
+    /// The commit.
+    pub sequence: i64,
+    /// The content inside; none when the file was deleted.
+    pub content_id: Option<i64>,
+    /// The content on the wire.
+    pub version_id: Option<Uuid>,
+    /// The hash of the bytes.
+    pub hash: Option<Vec<u8>>,
+    /// The mode.
+    pub mode: FileMode,
+    /// The media type that came with the commit.
+    pub content_type: Option<String>,
+}
+
+/// The latest change of every path that a branch changed after a number, by path.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn latest_changes(
+    executor: impl PgExecutor<'_>,
+    branch_id: i64,
+    after_sequence: i64,
+) -> Result<Vec<LatestChange>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            f.path, f.sequence, f.content_id, f.mode, f.content_type,
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+        FROM file_changes f
+        LEFT JOIN contents c ON c.id = f.content_id
+        WHERE f.branch_id = $1 AND f.sequence > $2 AND f.superseded_by IS NULL
+        ORDER BY f.path
+        "#,
+        branch_id,
+        after_sequence,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LatestChange {
+            path: row.path,
+            sequence: row.sequence,
+            content_id: row.content_id,
+            version_id: row.version_id,
+            hash: row.content_hash,
+            mode: FileMode::from_i32(row.mode),
+            content_type: row.content_type,
+        })
+        .collect())
+}
+
+/// The latest change on a branch after a number, for those of the paths given that have one. The cost is that of the
+/// paths, not of what the branch has changed.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn latest_changes_of(
+    executor: impl PgExecutor<'_>,
+    branch_id: i64,
+    after_sequence: i64,
+    paths: &[String],
+) -> Result<Vec<LatestChange>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            f.path AS "path!", f.sequence AS "sequence!", f.content_id, f.mode AS "mode!", f.content_type,
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+        FROM unnest($3::text[]) AS wanted (path)
+        CROSS JOIN LATERAL (
+            SELECT * FROM file_changes latest
+            WHERE latest.branch_id = $1 AND latest.path = wanted.path COLLATE "C"
+            ORDER BY latest.sequence DESC
+            LIMIT 1
+        ) f
+        LEFT JOIN contents c ON c.id = f.content_id
+        WHERE f.sequence > $2
+        "#,
+        branch_id,
+        after_sequence,
+        paths,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LatestChange {
+            path: row.path,
+            sequence: row.sequence,
+            content_id: row.content_id,
+            version_id: row.version_id,
+            hash: row.content_hash,
+            mode: FileMode::from_i32(row.mode),
+            content_type: row.content_type,
+        })
+        .collect())
+}
+
+/// A commit to replay, with its changes.
+#[derive(Clone, Debug)]
+pub struct ReplayCommit {
+    /// The number.
+    pub sequence: i64,
+    /// The message.
+    pub message: String,
+    /// The author.
+    pub author: String,
+    /// Where an imported commit came from.
+    pub imported_from: Option<String>,
+    /// What it changed, by path.
+    pub changes: Vec<LatestChange>,
+}
+
+/// The commits of a branch after a number, ascending, with all their changes.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn commits_to_replay(
+    connection: &mut PgConnection,
+    branch_id: i64,
+    after_sequence: i64,
+) -> Result<Vec<ReplayCommit>> {
+    let commits = sqlx::query!(
+        r#"
+        SELECT sequence, message, author, imported_from
+        FROM commits
+        WHERE branch_id = $1 AND sequence > $2
+        ORDER BY sequence
+        "#,
+        branch_id,
+        after_sequence,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let mut replay: Vec<ReplayCommit> = commits
+        .into_iter()
+        .map(|row| ReplayCommit {
+            sequence: row.sequence,
+            message: row.message,
+            author: row.author,
+            imported_from: row.imported_from,
+            changes: Vec::new(),
+        })
+        .collect();
+    let changes = sqlx::query!(
+        r#"
+        SELECT
+            f.path, f.sequence, f.content_id, f.mode, f.content_type,
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+        FROM file_changes f
+        LEFT JOIN contents c ON c.id = f.content_id
+        WHERE f.branch_id = $1 AND f.sequence > $2
+        ORDER BY f.sequence, f.path
+        "#,
+        branch_id,
+        after_sequence,
+    )
+    .fetch_all(connection)
+    .await?;
+    for row in changes {
+        if let Ok(index) = replay.binary_search_by_key(&row.sequence, |commit| commit.sequence) {
+            replay[index].changes.push(LatestChange {
+                path: row.path,
+                sequence: row.sequence,
+                content_id: row.content_id,
+                version_id: row.version_id,
+                hash: row.content_hash,
+                mode: FileMode::from_i32(row.mode),
+                content_type: row.content_type,
+            });
+        }
+    }
+    Ok(replay)
+}
+
+/// For each path given: the files that are present on the branch at its head in the places that a file there would
+/// need to be directories, or below it. Answers pairs of the given path and the file that is in its way.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn files_in_the_way(
+    executor: impl PgExecutor<'_>,
+    branch_id: i64,
+    upto_sequence: i64,
+    floor_sequence: i64,
+    paths: &[String],
+) -> Result<Vec<(String, String)>> {
+    let mut parents = Vec::new();
+    let mut children = Vec::new();
+    for path in paths {
+        for (index, _) in path.match_indices('/') {
+            parents.push(path[..index].to_owned());
+            children.push(path.clone());
+        }
+    }
+    let rows = sqlx::query!(
+        r#"
+        -- A file where a directory is needed.
+        SELECT asked.child AS "path!", asked.parent AS "in_the_way!"
+        FROM unnest($4::text[], $5::text[]) AS asked (parent, child)
+        CROSS JOIN LATERAL (
+            SELECT f.content_id
+            FROM file_changes f
+            WHERE f.branch_id = $1
+                AND f.path = asked.parent COLLATE "C"
+                AND f.sequence <= $2
+                AND f.sequence > $3
+            ORDER BY f.sequence DESC
+            LIMIT 1
+        ) latest
+        WHERE latest.content_id IS NOT NULL
+        UNION ALL
+        -- A directory where a file is wanted.
+        SELECT asked.path AS "path!", below.path AS "in_the_way!"
+        FROM unnest($6::text[]) AS asked (path)
+        CROSS JOIN LATERAL (
+            SELECT f.path
+            FROM file_changes f
+            WHERE f.branch_id = $1
+                AND f.path > (asked.path || '/') COLLATE "C"
+                AND f.path < (asked.path || '0') COLLATE "C"
+                AND f.sequence <= $2
+                AND f.sequence > $3
+                AND (f.superseded_by IS NULL OR f.superseded_by > $2)
+                AND f.content_id IS NOT NULL
+            ORDER BY f.path
+            LIMIT 1
+        ) below
+        "#,
+        branch_id,
+        upto_sequence,
+        floor_sequence,
+        &parents,
+        &children,
+        paths,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.path, row.in_the_way)).collect())
+}

@@ -1,0 +1,260 @@
+//! Contents: bytes, once per repo and hash.
+
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::Result;
+
+/// SHA-256 of bytes.
+pub type ContentHash = [u8; 32];
+
+/// A content that a repo has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContentRow {
+    /// The id inside.
+    pub id: i64,
+    /// The hash.
+    pub hash: ContentHash,
+    /// The id on the wire.
+    pub version_id: Uuid,
+    /// The length in bytes.
+    pub size: i64,
+}
+
+/// Reads a hash out of a row. The column has a length check, so the fallback is never met.
+fn hash_of(bytes: &[u8]) -> ContentHash {
+    bytes.try_into().unwrap_or_default()
+}
+
+/// Those of the hashes that the repo has, in no order.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn find_contents(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    hashes: &[ContentHash],
+) -> Result<Vec<ContentRow>> {
+    let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT c.id, c.content_hash, c.version_id, c.size
+        FROM unnest($2::bytea[]) AS wanted (hash)
+        JOIN contents c ON c.repo_id = $1 AND c.content_hash = wanted.hash
+        "#,
+        repo_id,
+        &hashes,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ContentRow {
+            id: row.id,
+            hash: hash_of(&row.content_hash),
+            version_id: row.version_id,
+            size: row.size,
+        })
+        .collect())
+}
+
+/// Where the bytes of a new content are.
+#[derive(Clone, Debug)]
+pub enum NewBytes {
+    /// In the database.
+    Inline(Vec<u8>),
+    /// In the blob store, under a key that this content alone will ever name.
+    Blob(String),
+}
+
+/// A content to store.
+#[derive(Clone, Debug)]
+pub struct NewContent {
+    /// The hash.
+    pub hash: ContentHash,
+    /// The length in bytes.
+    pub size: i64,
+    /// The bytes.
+    pub bytes: NewBytes,
+}
+
+/// Stores contents, each hash once. A content that another transaction stores at the same time is taken from there.
+/// Deletions that were scheduled for the blobs now named are called off. Answers all contents asked for, in no order.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn store_contents(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    created_by: &str,
+    contents: &[NewContent],
+) -> Result<Vec<ContentRow>> {
+    let mut hashes = Vec::with_capacity(contents.len());
+    let mut versions = Vec::with_capacity(contents.len());
+    let mut sizes = Vec::with_capacity(contents.len());
+    let mut keys: Vec<Option<&str>> = Vec::with_capacity(contents.len());
+    let mut bytes: Vec<Option<&[u8]>> = Vec::with_capacity(contents.len());
+    for content in contents {
+        hashes.push(content.hash.to_vec());
+        versions.push(Uuid::new_v4());
+        sizes.push(content.size);
+        match &content.bytes {
+            NewBytes::Inline(inline) => {
+                keys.push(None);
+                bytes.push(Some(inline));
+            }
+            NewBytes::Blob(key) => {
+                keys.push(Some(key));
+                bytes.push(None);
+            }
+        }
+    }
+    let rows = sqlx::query!(
+        r#"
+        WITH given AS (
+            SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[], $7::bytea[])
+                AS given (hash, version_id, size, blob_key, bytes)
+        ),
+        stored AS (
+            INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
+            SELECT $1, hash, version_id, size, blob_key, $2 FROM given ORDER BY hash
+            -- The assignment changes nothing; it makes the row of another transaction come back, locked against
+            -- deletion until this one ends.
+            ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
+            RETURNING id, content_hash, version_id, size, blob_key
+        ),
+        inlined AS (
+            INSERT INTO content_bytes (content_id, bytes)
+            SELECT stored.id, given.bytes
+            FROM stored
+            -- Only a row that was just made has the version id that was just drawn.
+            JOIN given ON given.version_id = stored.version_id
+            WHERE given.bytes IS NOT NULL
+        ),
+        called_off AS (
+            DELETE FROM blob_deletions d USING stored, given
+            WHERE given.version_id = stored.version_id AND d.blob_key = given.blob_key
+        )
+        SELECT id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!" FROM stored
+        "#,
+        repo_id,
+        created_by,
+        &hashes,
+        &versions,
+        &sizes,
+        &keys as &[Option<&str>],
+        &bytes as &[Option<&[u8]>],
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ContentRow {
+            id: row.id,
+            hash: hash_of(&row.content_hash),
+            version_id: row.version_id,
+            size: row.size,
+        })
+        .collect())
+}
+
+/// The bytes of a content, or where they are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredBytes {
+    /// In the database.
+    Inline(Vec<u8>),
+    /// In the blob store, under this key.
+    Blob(String),
+}
+
+/// A content and its bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContentBytes {
+    /// The id inside.
+    pub id: i64,
+    /// The hash that the bytes must have.
+    pub hash: ContentHash,
+    /// The length in bytes.
+    pub size: i64,
+    /// The bytes.
+    pub bytes: StoredBytes,
+}
+
+/// The bytes of contents, in no order.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn content_bytes(executor: impl PgExecutor<'_>, ids: &[i64]) -> Result<Vec<ContentBytes>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            c.id AS "id!", c.content_hash AS "content_hash!", c.size AS "size!", c.blob_key, b.bytes AS "bytes?"
+        FROM contents c
+        LEFT JOIN content_bytes b ON b.content_id = c.id
+        WHERE c.id = ANY ($1)
+        "#,
+        ids,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ContentBytes {
+            id: row.id,
+            hash: hash_of(&row.content_hash),
+            size: row.size,
+            bytes: stored_bytes(row.blob_key, row.bytes),
+        })
+        .collect())
+}
+
+pub(crate) fn stored_bytes(blob_key: Option<String>, bytes: Option<Vec<u8>>) -> StoredBytes {
+    match blob_key {
+        Some(key) => StoredBytes::Blob(key),
+        None => StoredBytes::Inline(bytes.unwrap_or_default()),
+    }
+}
+
+/// Schedules the deletion of a blob that is about to be written, in case nothing ever names it.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn schedule_blob_deletion(executor: impl PgExecutor<'_>, blob_key: &str, after_hours: i32) -> Result<()> {
+    sqlx::query!(
+        "INSERT INTO blob_deletions (blob_key, not_before) VALUES ($1, now() + make_interval(hours => $2))",
+        blob_key,
+        after_hours,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Blobs whose deletion is due, at most so many, locked against other collectors until the transaction ends.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn due_blob_deletions(connection: &mut PgConnection, limit: i64) -> Result<Vec<String>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT blob_key FROM blob_deletions
+        WHERE not_before <= now()
+        ORDER BY not_before
+        LIMIT $1
+        FOR UPDATE SKIP LOCKED
+        "#,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows.into_iter().map(|row| row.blob_key).collect())
+}
+
+/// Strikes blobs that have been deleted off the list.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn finish_blob_deletions(executor: impl PgExecutor<'_>, blob_keys: &[String]) -> Result<()> {
+    sqlx::query!("DELETE FROM blob_deletions WHERE blob_key = ANY ($1)", blob_keys).execute(executor).await?;
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! Answers of writes that may be sent again.
+
+use sqlx::PgExecutor;
+
+use crate::Result;
+
+/// The answer that a request got the first time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// SHA-256 of the request that got it.
+    pub request_hash: Vec<u8>,
+    /// The HTTP status.
+    pub status: u16,
+    /// The body, as JSON text; empty when there was none.
+    pub answer: String,
+}
+
+/// Claims a key for the transaction: a second request with the same key waits here until the first one ends, and then
+/// finds its answer. Answers the stored answer, or nothing when the key is now ours.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn claim_key(
+    connection: &mut sqlx::PgConnection,
+    identity: &str,
+    key: &str,
+    request_hash: &[u8],
+) -> Result<Option<StoredAnswer>> {
+    let claimed = sqlx::query!(
+        r#"
+        INSERT INTO idempotency_keys (identity, key, request_hash, status, answer) VALUES ($1, $2, $3, 0, '')
+        ON CONFLICT (identity, key) DO NOTHING
+        "#,
+        identity,
+        key,
+        request_hash,
+    )
+    .execute(&mut *connection)
+    .await?;
+    if claimed.rows_affected() == 1 {
+        return Ok(None);
+    }
+    let row = sqlx::query!(
+        "SELECT request_hash, status, answer FROM idempotency_keys WHERE identity = $1 AND key = $2",
+        identity,
+        key,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(Some(StoredAnswer {
+        request_hash: row.request_hash,
+        status: u16::try_from(row.status).unwrap_or(500),
+        answer: row.answer,
+    }))
+}
+
+/// Stores the answer under a claimed key.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn store_answer(
+    executor: impl PgExecutor<'_>,
+    identity: &str,
+    key: &str,
+    status: u16,
+    answer: &str,
+) -> Result<()> {
+    sqlx::query!(
+        "UPDATE idempotency_keys SET status = $3, answer = $4 WHERE identity = $1 AND key = $2",
+        identity,
+        key,
+        i16::try_from(status).unwrap_or(500),
+        answer,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Forgets answers that are older than the number of hours given, at most so many at a time; answers how many went.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn forget_answers(executor: impl PgExecutor<'_>, older_than_hours: i32, limit: i64) -> Result<u64> {
+    let done = sqlx::query!(
+        r#"
+        DELETE FROM idempotency_keys
+        WHERE ctid IN (
+            SELECT ctid FROM idempotency_keys WHERE created_at < now() - make_interval(hours => $1) LIMIT $2
+        )
+        "#,
+        older_than_hours,
+        limit,
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected())
+}

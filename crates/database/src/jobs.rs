@@ -1,0 +1,47 @@
+//! CI jobs, as far as their request tokens open something here.
+
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use crate::Result;
+
+/// A claimed job whose request token was presented.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JobToken {
+    /// The job.
+    pub job_id: Uuid,
+    /// Its repo.
+    pub repo_id: i64,
+    /// The repo's full name.
+    pub repo: String,
+    /// The name of its branch.
+    pub branch: String,
+    /// The commit it runs on.
+    pub sequence: i64,
+}
+
+/// The job that holds a request token, while the token is valid (contract, server §2.6).
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn job_of_request_token(executor: impl PgExecutor<'_>, token_hash: &str) -> Result<Option<JobToken>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT j.id, j.repo_id, r.name AS repo, b.name AS branch, j.sequence
+        FROM ci_jobs j
+        JOIN repos r ON r.id = j.repo_id AND r.deleted_at IS NULL
+        JOIN branches b ON b.id = j.branch_id AND b.deleted_at IS NULL
+        WHERE j.request_token = $1 AND j.request_token_exp > now() AND j.status = 'claimed'
+        "#,
+        token_hash,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| JobToken {
+        job_id: row.id,
+        repo_id: row.repo_id,
+        repo: row.repo,
+        branch: row.branch,
+        sequence: row.sequence,
+    }))
+}

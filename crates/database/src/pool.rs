@@ -1,0 +1,179 @@
+use std::time::Duration;
+
+use docstore_settings::{Environment, Invalid, Variable};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::{
+    ConnectOptions, Connection, Executor,
+    migrate::Migrator,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+use crate::{CommitError, Error, Result};
+
+/// A pool of connections to the database.
+pub type Pool = sqlx::PgPool;
+
+/// An open transaction; rolls back when dropped.
+pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+
+/// The variables that this crate reads.
+pub const VARIABLES: &[Variable] = &[
+    Variable::new(
+        "DATABASE_URL",
+        "",
+        "PostgreSQL 15 or newer, as `postgres://user:password@host:port/database`. Required.",
+    ),
+    Variable::new("DOCSTORE_DATABASE_CONNECTIONS", "20", "The most connections that one process opens."),
+    Variable::new(
+        "DOCSTORE_DATABASE_ACQUIRE_SECONDS",
+        "5",
+        "How long a request waits for a free connection before it is answered with 503.",
+    ),
+    Variable::new(
+        "DOCSTORE_DATABASE_STATEMENT_SECONDS",
+        "30",
+        "How long one statement may run. Streams of whole trees read in pieces, so this bounds no download.",
+    ),
+];
+
+/// How to reach the database.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The URL, password included.
+    pub url: SecretString,
+    /// The most connections that one process opens.
+    pub connections_max: u32,
+    /// How long to wait for a free connection.
+    pub acquire_timeout: Duration,
+    /// How long one statement may run.
+    pub statement_timeout: Duration,
+}
+
+impl Settings {
+    /// Reads [`VARIABLES`].
+    ///
+    /// # Errors
+    /// Names the variable that is missing or cannot be used.
+    pub fn from_environment(environment: &Environment) -> Result<Self, Invalid> {
+        let url = environment.required("DATABASE_URL")?;
+        // The reason of a URL that does not parse may quote it, and with it the password.
+        if url.parse::<PgConnectOptions>().is_err() {
+            return Err(Invalid::new("DATABASE_URL", "is not a PostgreSQL URL"));
+        }
+        let connections = environment.number_or("DOCSTORE_DATABASE_CONNECTIONS", 20, 2..=1000)?;
+        Ok(Self {
+            url: SecretString::from(url),
+            connections_max: u32::try_from(connections).unwrap_or(u32::MAX),
+            acquire_timeout: environment.seconds_or("DOCSTORE_DATABASE_ACQUIRE_SECONDS", 5, 1..=300)?,
+            statement_timeout: environment.seconds_or("DOCSTORE_DATABASE_STATEMENT_SECONDS", 30, 1..=3600)?,
+        })
+    }
+
+    /// The options of one connection: UTC, so that times print in UTC, and a bound on every statement.
+    ///
+    /// # Errors
+    /// When the URL does not parse.
+    pub fn connect_options(&self) -> Result<PgConnectOptions> {
+        let milliseconds = self.statement_timeout.as_millis().to_string();
+        Ok(self
+            .url
+            .expose_secret()
+            .parse::<PgConnectOptions>()?
+            .application_name("docstore")
+            .options([
+                ("timezone", "UTC"),
+                ("statement_timeout", milliseconds.as_str()),
+                // A server that hangs inside a transaction must not keep a branch locked.
+                ("idle_in_transaction_session_timeout", "60000"),
+            ])
+            .log_slow_statements(log::LevelFilter::Warn, Duration::from_secs(5)))
+    }
+}
+
+/// How long a connection may have been idle before it is tried out: after a restart of the database the pool is full
+/// of dead connections, and a round trip for each request would be too dear a remedy.
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
+
+/// Opens the pool and waits for its first connection.
+///
+/// # Errors
+/// When the database cannot be reached.
+pub async fn connect(settings: &Settings) -> Result<Pool> {
+    Ok(PgPoolOptions::new()
+        .max_connections(settings.connections_max)
+        .acquire_timeout(settings.acquire_timeout)
+        .test_before_acquire(false)
+        .before_acquire(|connection, metadata| {
+            Box::pin(async move {
+                if metadata.idle_for > TRUSTED_IDLE {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .connect_with(settings.connect_options()?)
+        .await?)
+}
+
+/// Asks the database for a sign of life.
+///
+/// # Errors
+/// When it does not answer.
+pub async fn ping(pool: &Pool) -> Result<()> {
+    let mut connection = pool.acquire().await?;
+    connection.execute("SELECT 1").await?;
+    Ok(())
+}
+
+/// The migrations, embedded in the binary.
+#[must_use]
+pub fn migrator() -> Migrator {
+    sqlx::migrate!("../../migrations")
+}
+
+/// Brings the schema up to date. Replicas that start together wait for one another on an advisory lock.
+///
+/// # Errors
+/// When a migration fails, or when the database holds a newer schema than this binary knows.
+pub async fn migrate(settings: &Settings) -> Result<(), sqlx::migrate::MigrateError> {
+    // A migration may take longer than any request: its own connection, without the statement limit.
+    let options = settings
+        .connect_options()
+        .map_err(|error| sqlx::migrate::MigrateError::Source(Box::new(error)))?
+        .options([("statement_timeout", "0")]);
+    let mut connection = options.connect().await?;
+    migrator().run(&mut connection).await?;
+    connection.close().await?;
+    Ok(())
+}
+
+/// Begins a transaction. Connections that died in the pool, as all do when the database restarts, are replaced without
+/// the caller noticing: nothing has been sent yet that could have had an effect.
+///
+/// # Errors
+/// When no connection can be had.
+pub async fn begin(pool: &Pool) -> Result<Transaction> {
+    // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
+    for _ in 0..pool.options().get_max_connections() {
+        match pool.begin().await {
+            Ok(transaction) => return Ok(transaction),
+            Err(sqlx::Error::PoolTimedOut) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
+            Err(error) => match Error::from(error) {
+                Error::Unavailable(cause) => tracing::debug!(%cause, "replacing a dead database connection"),
+                other => return Err(other),
+            },
+        }
+    }
+    Ok(pool.begin().await?)
+}
+
+/// Commits a transaction.
+///
+/// # Errors
+/// Tells a refusal, after which nothing has changed, from a connection that went away when it could have been either.
+pub async fn commit(transaction: Transaction) -> Result<(), CommitError> {
+    transaction.commit().await.map_err(|error| match Error::from(error) {
+        Error::Unavailable(source) => CommitError::Unknown(source),
+        other => CommitError::Refused(other),
+    })
+}

@@ -1,0 +1,134 @@
+//! Removing what is no longer wanted: branches that ended long ago, the rows of deleted repos, contents that nothing
+//! points at.
+
+use docstore_models::PurgeResponse;
+use sqlx::PgConnection;
+
+use crate::Result;
+
+/// Counts and deletes branches of a locked repo that were merged or abandoned and whose last commit is older than so
+/// many days, with their commits, and then every content of the repo that nothing points at any more. The blobs of
+/// those contents are put on the list of deletions.
+///
+/// The caller rolls back for a dry run.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn purge_branches(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    older_than_days: i32,
+) -> Result<PurgeResponse> {
+    let branches: Vec<i64> = sqlx::query_scalar!(
+        r#"
+        SELECT b.id
+        FROM branches b
+        LEFT JOIN commits head ON head.sequence = b.head_sequence AND head.branch_id = b.id
+        WHERE b.repo_id = $1
+            AND b.deleted_at IS NULL
+            AND b.status <> 'active'
+            AND b.name <> 'main'
+            AND coalesce(head.created_at, b.created_at) < now() - make_interval(days => $2)
+        "#,
+        repo_id,
+        older_than_days,
+    )
+    .fetch_all(&mut *connection)
+    .await?;
+    let counts = delete_branches(connection, &branches).await?;
+    let documents_deleted = delete_unused_contents(connection, repo_id, None).await?;
+    Ok(PurgeResponse { documents_deleted, ..counts })
+}
+
+/// Deletes the rows of branches and leaves their tombstones.
+async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Result<PurgeResponse> {
+    let file_changes = sqlx::query!("DELETE FROM file_changes WHERE branch_id = ANY ($1)", branches)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    let commits = sqlx::query!("DELETE FROM commits WHERE branch_id = ANY ($1)", branches)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    sqlx::query!("DELETE FROM ci_jobs WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM archive_checksums WHERE branch_id = ANY ($1)", branches)
+        .execute(&mut *connection)
+        .await?;
+    sqlx::query!("UPDATE branches SET deleted_at = now() WHERE id = ANY ($1) AND deleted_at IS NULL", branches)
+        .execute(&mut *connection)
+        .await?;
+    Ok(PurgeResponse {
+        branches_purged: i64::try_from(branches.len()).unwrap_or(i64::MAX),
+        file_commits_deleted: i64::try_from(file_changes).unwrap_or(i64::MAX),
+        commits_deleted: i64::try_from(commits).unwrap_or(i64::MAX),
+        ..PurgeResponse::default()
+    })
+}
+
+/// Deletes contents of a repo that no change points at, and puts their blobs on the list of deletions. With an age,
+/// contents younger than so many hours stay: they may have been uploaded for a commit that is still to come.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_unused_contents(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    older_than_hours: Option<i32>,
+) -> Result<i64> {
+    let row = sqlx::query!(
+        r#"
+        WITH unused AS (
+            DELETE FROM contents c
+            WHERE c.repo_id = $1
+                AND ($2::integer IS NULL OR c.created_at < now() - make_interval(hours => $2))
+                AND NOT EXISTS (SELECT 1 FROM file_changes f WHERE f.content_id = c.id)
+            RETURNING c.blob_key
+        ),
+        listed AS (
+            INSERT INTO blob_deletions (blob_key, not_before)
+            SELECT blob_key, now() FROM unused WHERE blob_key IS NOT NULL
+        )
+        SELECT count(*) AS "count!" FROM unused
+        "#,
+        repo_id,
+        older_than_hours,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.count)
+}
+
+/// A repo that has something to clear away: a deleted one with branches that still have commits or contents.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn deleted_repo_with_rows(connection: &mut PgConnection) -> Result<Option<i64>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT r.id
+        FROM repos r
+        WHERE r.deleted_at IS NOT NULL
+            AND (
+                EXISTS (SELECT 1 FROM commits c WHERE c.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM contents c WHERE c.repo_id = r.id)
+            )
+        LIMIT 1
+        FOR UPDATE SKIP LOCKED
+        "#,
+    )
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.map(|row| row.id))
+}
+
+/// Clears away the rows of a deleted repo that is locked.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
+    let branches: Vec<i64> =
+        sqlx::query_scalar!("SELECT id FROM branches WHERE repo_id = $1", repo_id).fetch_all(&mut *connection).await?;
+    delete_branches(connection, &branches).await?;
+    delete_unused_contents(connection, repo_id, None).await?;
+    Ok(())
+}

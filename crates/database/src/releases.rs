@@ -1,0 +1,151 @@
+//! Releases.
+
+use docstore_models::Release;
+use sqlx::PgExecutor;
+use uuid::Uuid;
+
+use crate::{Result, error::timestamp};
+
+/// Whether a sequence is a commit of the repo, on any branch.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn sequence_exists(executor: impl PgExecutor<'_>, repo_id: i64, sequence: i64) -> Result<bool> {
+    let row = sqlx::query!(
+        r#"SELECT EXISTS (SELECT 1 FROM commits WHERE sequence = $2 AND repo_id = $1) AS "exists!""#,
+        repo_id,
+        sequence,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(row.exists)
+}
+
+/// Creates a release. A taken name violates `releases_name`.
+///
+/// # Errors
+/// See above; or when the database cannot answer.
+pub async fn create_release(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    repo: &str,
+    name: &str,
+    sequence: i64,
+    body: Option<&str>,
+    created_by: &str,
+) -> Result<Release> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO releases (id, repo_id, name, sequence, body, created_by)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        RETURNING id, created_at
+        "#,
+        Uuid::now_v7(),
+        repo_id,
+        name,
+        sequence,
+        body,
+        created_by,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(Release {
+        id: row.id,
+        repo: repo.to_owned(),
+        name: name.to_owned(),
+        sequence,
+        body: body.map(str::to_owned),
+        created_by: created_by.to_owned(),
+        created_at: timestamp(row.created_at),
+    })
+}
+
+/// Releases, newest first, after the release with the id given. `None` when there is no such release to start after.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_releases(
+    connection: &mut sqlx::PgConnection,
+    repo_id: i64,
+    repo: &str,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Option<Vec<Release>>> {
+    let after = match after {
+        None => None,
+        Some(id) => {
+            let row = sqlx::query!("SELECT created_at, id FROM releases WHERE repo_id = $1 AND id = $2", repo_id, id)
+                .fetch_optional(&mut *connection)
+                .await?;
+            match row {
+                None => return Ok(None),
+                Some(row) => Some((row.created_at, row.id)),
+            }
+        }
+    };
+    let rows = sqlx::query!(
+        r#"
+        SELECT id, name, sequence, body, created_by, created_at
+        FROM releases
+        WHERE repo_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+        ORDER BY created_at DESC, id DESC
+        LIMIT $4
+        "#,
+        repo_id,
+        after.map(|(created_at, _)| created_at),
+        after.map(|(_, id)| id),
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(
+        rows.into_iter()
+            .map(|row| Release {
+                id: row.id,
+                repo: repo.to_owned(),
+                name: row.name,
+                sequence: row.sequence,
+                body: row.body,
+                created_by: row.created_by,
+                created_at: timestamp(row.created_at),
+            })
+            .collect(),
+    ))
+}
+
+/// One release by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn release(executor: impl PgExecutor<'_>, repo_id: i64, repo: &str, name: &str) -> Result<Option<Release>> {
+    let row = sqlx::query!(
+        r#"
+        SELECT id, name, sequence, body, created_by, created_at
+        FROM releases
+        WHERE repo_id = $1 AND name = $2
+        "#,
+        repo_id,
+        name,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| Release {
+        id: row.id,
+        repo: repo.to_owned(),
+        name: row.name,
+        sequence: row.sequence,
+        body: row.body,
+        created_by: row.created_by,
+        created_at: timestamp(row.created_at),
+    }))
+}
+
+/// Deletes a release; answers whether it was there.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_release(executor: impl PgExecutor<'_>, repo_id: i64, name: &str) -> Result<bool> {
+    let done =
+        sqlx::query!("DELETE FROM releases WHERE repo_id = $1 AND name = $2", repo_id, name).execute(executor).await?;
+    Ok(done.rows_affected() == 1)
+}

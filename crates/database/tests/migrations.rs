@@ -1,0 +1,46 @@
+//! The migrations go up, down and up again, and several replicas may run them at once.
+
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+use docstore_database::{migrate, migrator, testing::TestDatabase};
+
+#[tokio::test]
+async fn every_step_goes_up_down_and_up_again() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    let tables = || async {
+        sqlx::query_scalar::<_, String>(
+            "SELECT string_agg(table_name || '.' || column_name, ' ' ORDER BY table_name, column_name) \
+             FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> '_sqlx_migrations'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+    };
+    let before = tables().await;
+    migrator().undo(&pool, 0).await.unwrap();
+    let left: i64 = sqlx::query_scalar(
+        "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE n.nspname = 'public' AND c.relname NOT LIKE '\\_sqlx%'",
+    )
+    .fetch_one(&pool)
+    .await
+    .unwrap();
+    assert_eq!(left, 0, "a step down leaves something behind");
+    migrator().run(&pool).await.unwrap();
+    assert_eq!(tables().await, before);
+}
+
+#[tokio::test]
+async fn replicas_that_start_together_wait_for_one_another() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    migrator().undo(&pool, 0).await.unwrap();
+    let settings = database.settings();
+    let (a, b, c) = tokio::join!(migrate(settings), migrate(settings), migrate(settings));
+    a.unwrap();
+    b.unwrap();
+    c.unwrap();
+    let orgs: i64 = sqlx::query_scalar("SELECT count(*) FROM orgs").fetch_one(&pool).await.unwrap();
+    assert_eq!(orgs, 1, "the first data was inserted once");
+}
