@@ -2,6 +2,7 @@ DROP TABLE releases;
 DROP FUNCTION tree_point;
 DROP TABLE file_changes;
 DROP TABLE blob_deletions;
+DROP TABLE uploaded_contents;
 DROP TABLE content_bytes;
 DROP TABLE contents;
 DROP TABLE commits;

@@ -115,6 +115,13 @@ CREATE TABLE content_bytes (
     bytes bytea NOT NULL
 );
 
+-- Contents that were uploaded ahead of a commit. After a day those that no commit took up are deleted.
+CREATE TABLE uploaded_contents (
+    content_id bigint PRIMARY KEY REFERENCES contents (id) ON DELETE CASCADE,
+    uploaded_at timestamptz NOT NULL DEFAULT now()
+);
+CREATE INDEX uploaded_contents_age ON uploaded_contents (uploaded_at);
+
 -- Blobs to delete. An upload schedules the deletion of its own blob before it writes a byte, and the transaction that
 -- names the blob takes the row away again: whatever crashes in between, nothing is lost and nothing is left behind.
 CREATE TABLE blob_deletions (

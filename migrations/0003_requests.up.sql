@@ -5,7 +5,6 @@ CREATE TABLE idempotency_keys (
     key text COLLATE "C" NOT NULL,
     -- SHA-256 of method, path and body: the same key with another request is a mistake of the client.
     request_hash bytea NOT NULL,
-    status smallint NOT NULL,
     answer text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (identity, key)

@@ -62,6 +62,8 @@ pub struct Footing {
     pub base_sequence: i64,
     /// Own changes up to here are no longer part of the tree.
     pub floor_sequence: i64,
+    /// What comes before the first of the new commits.
+    pub parent_sequence: i64,
 }
 
 /// Appends commits to a locked branch, moves its head, and logs events: one statement, whatever the number of files.
@@ -78,7 +80,7 @@ pub async fn append_commits(
     let Some(last) = commits.last() else { return Ok(()) };
     let mut rows = CommitColumns::default();
     let mut changes = ChangeColumns::default();
-    let mut parent = locked.branch.head_sequence;
+    let mut parent = footing.parent_sequence;
     // Within the batch a change supersedes the one before it on the same path.
     let mut latest: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
     for commit in commits {

@@ -154,21 +154,30 @@ pub struct LockedBranch {
     pub branch: BranchRow,
     /// The database's clock after the lock was taken: it rises along the branch, so commits carry it.
     pub now: DateTime<Utc>,
+    /// A number for one new commit, drawn under the lock, if one was asked for.
+    pub next_sequence: Option<i64>,
 }
 
 /// Locks a branch. Whoever needs several locks `main` first.
 ///
-/// The clock is read in an outer query, that is, after the wait for the lock.
+/// The clock is read, and with `draw_sequence` a number for one commit is drawn, in an outer query, that is, after the
+/// wait for the lock.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn lock_branch(connection: &mut PgConnection, repo_id: i64, name: &str) -> Result<Option<LockedBranch>> {
+pub async fn lock_branch(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    name: &str,
+    draw_sequence: bool,
+) -> Result<Option<LockedBranch>> {
     let row = sqlx::query!(
         r#"
         SELECT
             locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
             locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
-            clock_timestamp() AS "now!"
+            clock_timestamp() AS "now!",
+            CASE WHEN $3 THEN nextval('commit_sequence') END AS next_sequence
         FROM (
             SELECT * FROM branches
             WHERE repo_id = $1 AND name = $2 AND deleted_at IS NULL
@@ -177,12 +186,14 @@ pub async fn lock_branch(connection: &mut PgConnection, repo_id: i64, name: &str
         "#,
         repo_id,
         name,
+        draw_sequence,
     )
     .fetch_optional(connection)
     .await?;
     Ok(row.map(|row| LockedBranch {
         repo_id,
         now: row.now,
+        next_sequence: row.next_sequence,
         branch: RawBranch {
             id: row.id,
             name: row.name,

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::{Result, error::timestamp};
+use crate::{Result, branches::BranchRow, error::timestamp};
 
 /// One commit with its files by path.
 ///
@@ -435,66 +435,114 @@ pub async fn commits_to_replay(
     Ok(replay)
 }
 
-/// For each path given: the files that are present on the branch at its head in the places that a file there would
-/// need to be directories, or below it. Answers pairs of the given path and the file that is in its way.
+/// Files that stand in the way of new ones at the head of a branch: a file where a directory is needed, or anything
+/// below a path that is to be a file. Files that the same commit deletes are in nobody's way. Answers pairs of the new
+/// path and the file in its way.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn files_in_the_way(
     executor: impl PgExecutor<'_>,
-    branch_id: i64,
-    upto_sequence: i64,
-    floor_sequence: i64,
-    paths: &[String],
+    branch: &BranchRow,
+    repo_id: i64,
+    paths: &[&str],
+    deleted: &[&str],
 ) -> Result<Vec<(String, String)>> {
     let mut parents = Vec::new();
     let mut children = Vec::new();
     for path in paths {
         for (index, _) in path.match_indices('/') {
-            parents.push(path[..index].to_owned());
-            children.push(path.clone());
+            parents.push(&path[..index]);
+            children.push(*path);
         }
     }
     let rows = sqlx::query!(
         r#"
         -- A file where a directory is needed.
         SELECT asked.child AS "path!", asked.parent AS "in_the_way!"
-        FROM unnest($4::text[], $5::text[]) AS asked (parent, child)
+        FROM (
+            -- Each directory once: a thousand files in one directory are one question.
+            SELECT given.parent COLLATE "C" AS parent, min(given.child) AS child
+            FROM unnest($5::text[], $6::text[]) AS given (parent, child)
+            GROUP BY given.parent COLLATE "C"
+        ) asked
         CROSS JOIN LATERAL (
-            SELECT f.content_id
-            FROM file_changes f
-            WHERE f.branch_id = $1
-                AND f.path = asked.parent COLLATE "C"
-                AND f.sequence <= $2
-                AND f.sequence > $3
-            ORDER BY f.sequence DESC
+            (
+                SELECT f.content_id, 1 AS layer
+                FROM file_changes f
+                WHERE f.branch_id = $1 AND f.path = asked.parent AND f.sequence > $2
+                ORDER BY f.sequence DESC
+                LIMIT 1
+            )
+            UNION ALL
+            (
+                SELECT f.content_id, 2 AS layer
+                FROM branches m
+                JOIN file_changes f ON f.branch_id = m.id
+                WHERE m.repo_id = $4
+                    AND m.name = 'main'
+                    AND m.deleted_at IS NULL
+                    AND m.id <> $1
+                    AND f.path = asked.parent
+                    AND f.sequence <= $3
+                ORDER BY f.sequence DESC
+                LIMIT 1
+            )
+            ORDER BY layer
             LIMIT 1
-        ) latest
-        WHERE latest.content_id IS NOT NULL
+        ) found
+        WHERE found.content_id IS NOT NULL AND asked.parent <> ALL ($8::text[])
         UNION ALL
         -- A directory where a file is wanted.
         SELECT asked.path AS "path!", below.path AS "in_the_way!"
-        FROM unnest($6::text[]) AS asked (path)
+        FROM unnest($7::text[]) AS asked (path)
         CROSS JOIN LATERAL (
-            SELECT f.path
-            FROM file_changes f
-            WHERE f.branch_id = $1
-                AND f.path > (asked.path || '/') COLLATE "C"
-                AND f.path < (asked.path || '0') COLLATE "C"
-                AND f.sequence <= $2
-                AND f.sequence > $3
-                AND (f.superseded_by IS NULL OR f.superseded_by > $2)
-                AND f.content_id IS NOT NULL
-            ORDER BY f.path
+            (
+                SELECT f.path
+                FROM file_changes f
+                WHERE f.branch_id = $1
+                    AND f.path >= (asked.path || '/') COLLATE "C"
+                    AND f.path < (asked.path || '0') COLLATE "C"
+                    AND f.sequence > $2
+                    AND f.superseded_by IS NULL
+                    AND f.content_id IS NOT NULL
+                    AND f.path <> ALL ($8::text[])
+                ORDER BY f.path
+                LIMIT 1
+            )
+            UNION ALL
+            (
+                SELECT f.path
+                FROM branches m
+                JOIN file_changes f ON f.branch_id = m.id
+                WHERE m.repo_id = $4
+                    AND m.name = 'main'
+                    AND m.deleted_at IS NULL
+                    AND m.id <> $1
+                    AND f.path >= (asked.path || '/') COLLATE "C"
+                    AND f.path < (asked.path || '0') COLLATE "C"
+                    AND f.sequence <= $3
+                    AND (f.superseded_by IS NULL OR f.superseded_by > $3)
+                    AND f.content_id IS NOT NULL
+                    AND f.path <> ALL ($8::text[])
+                    AND NOT EXISTS (
+                        SELECT 1 FROM file_changes own
+                        WHERE own.branch_id = $1 AND own.path = f.path AND own.sequence > $2
+                    )
+                ORDER BY f.path
+                LIMIT 1
+            )
             LIMIT 1
         ) below
         "#,
-        branch_id,
-        upto_sequence,
-        floor_sequence,
-        &parents,
-        &children,
-        paths,
+        branch.id,
+        branch.floor_sequence,
+        branch.base_sequence,
+        repo_id,
+        &parents as &[&str],
+        &children as &[&str],
+        paths as &[&str],
+        deleted as &[&str],
     )
     .fetch_all(executor)
     .await?;

@@ -115,13 +115,20 @@ pub async fn store_contents(
             SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[], $7::bytea[])
                 AS given (hash, version_id, size, blob_key, bytes)
         ),
+        known AS (
+            SELECT c.id, c.content_hash, c.version_id, c.size
+            FROM given
+            JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
+        ),
         stored AS (
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
-            SELECT $1, hash, version_id, size, blob_key, $2 FROM given ORDER BY hash
-            -- The assignment changes nothing; it makes the row of another transaction come back, locked against
-            -- deletion until this one ends.
+            SELECT $1, given.hash, given.version_id, given.size, given.blob_key, $2
+            FROM given
+            WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.content_hash = given.hash)
+            ORDER BY given.hash
+            -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back.
             ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
-            RETURNING id, content_hash, version_id, size, blob_key
+            RETURNING id, content_hash, version_id, size
         ),
         inlined AS (
             INSERT INTO content_bytes (content_id, bytes)
@@ -135,7 +142,9 @@ pub async fn store_contents(
             DELETE FROM blob_deletions d USING stored, given
             WHERE given.version_id = stored.version_id AND d.blob_key = given.blob_key
         )
-        SELECT id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!" FROM stored
+        SELECT id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!" FROM known
+        UNION ALL
+        SELECT id, content_hash, version_id, size FROM stored
         "#,
         repo_id,
         created_by,
@@ -257,4 +266,59 @@ pub async fn due_blob_deletions(connection: &mut PgConnection, limit: i64) -> Re
 pub async fn finish_blob_deletions(executor: impl PgExecutor<'_>, blob_keys: &[String]) -> Result<()> {
     sqlx::query!("DELETE FROM blob_deletions WHERE blob_key = ANY ($1)", blob_keys).execute(executor).await?;
     Ok(())
+}
+
+/// Remembers that a content was uploaded ahead of a commit.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn note_upload(executor: impl PgExecutor<'_>, content_id: i64) -> Result<()> {
+    sqlx::query!(
+        r#"
+        INSERT INTO uploaded_contents (content_id) VALUES ($1)
+        ON CONFLICT (content_id) DO UPDATE SET uploaded_at = now()
+        "#,
+        content_id,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Forgets uploads older than so many hours, at most so many, and deletes those contents that no commit took up; their
+/// blobs go on the list of deletions. Answers how many uploads were looked at.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn expire_uploads(connection: &mut PgConnection, older_than_hours: i32, limit: i64) -> Result<i64> {
+    let row = sqlx::query!(
+        r#"
+        WITH expired AS (
+            SELECT content_id FROM uploaded_contents
+            WHERE uploaded_at < now() - make_interval(hours => $1)
+            ORDER BY uploaded_at
+            LIMIT $2
+            FOR UPDATE SKIP LOCKED
+        ),
+        forgotten AS (
+            DELETE FROM uploaded_contents u USING expired WHERE u.content_id = expired.content_id
+        ),
+        unused AS (
+            DELETE FROM contents c USING expired
+            WHERE c.id = expired.content_id
+                AND NOT EXISTS (SELECT 1 FROM file_changes f WHERE f.content_id = c.id)
+            RETURNING c.blob_key
+        ),
+        listed AS (
+            INSERT INTO blob_deletions (blob_key, not_before)
+            SELECT blob_key, now() FROM unused WHERE blob_key IS NOT NULL
+        )
+        SELECT count(*) AS "count!" FROM expired
+        "#,
+        older_than_hours,
+        limit,
+    )
+    .fetch_one(connection)
+    .await?;
+    Ok(row.count)
 }

@@ -9,9 +9,7 @@ use crate::Result;
 pub struct StoredAnswer {
     /// SHA-256 of the request that got it.
     pub request_hash: Vec<u8>,
-    /// The HTTP status.
-    pub status: u16,
-    /// The body, as JSON text; empty when there was none.
+    /// The result of the operation, as JSON.
     pub answer: String,
 }
 
@@ -28,7 +26,7 @@ pub async fn claim_key(
 ) -> Result<Option<StoredAnswer>> {
     let claimed = sqlx::query!(
         r#"
-        INSERT INTO idempotency_keys (identity, key, request_hash, status, answer) VALUES ($1, $2, $3, 0, '')
+        INSERT INTO idempotency_keys (identity, key, request_hash, answer) VALUES ($1, $2, $3, '')
         ON CONFLICT (identity, key) DO NOTHING
         "#,
         identity,
@@ -41,39 +39,23 @@ pub async fn claim_key(
         return Ok(None);
     }
     let row = sqlx::query!(
-        "SELECT request_hash, status, answer FROM idempotency_keys WHERE identity = $1 AND key = $2",
+        "SELECT request_hash, answer FROM idempotency_keys WHERE identity = $1 AND key = $2",
         identity,
         key,
     )
     .fetch_one(connection)
     .await?;
-    Ok(Some(StoredAnswer {
-        request_hash: row.request_hash,
-        status: u16::try_from(row.status).unwrap_or(500),
-        answer: row.answer,
-    }))
+    Ok(Some(StoredAnswer { request_hash: row.request_hash, answer: row.answer }))
 }
 
 /// Stores the answer under a claimed key.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn store_answer(
-    executor: impl PgExecutor<'_>,
-    identity: &str,
-    key: &str,
-    status: u16,
-    answer: &str,
-) -> Result<()> {
-    sqlx::query!(
-        "UPDATE idempotency_keys SET status = $3, answer = $4 WHERE identity = $1 AND key = $2",
-        identity,
-        key,
-        i16::try_from(status).unwrap_or(500),
-        answer,
-    )
-    .execute(executor)
-    .await?;
+pub async fn store_answer(executor: impl PgExecutor<'_>, identity: &str, key: &str, answer: &str) -> Result<()> {
+    sqlx::query!("UPDATE idempotency_keys SET answer = $3 WHERE identity = $1 AND key = $2", identity, key, answer,)
+        .execute(executor)
+        .await?;
     Ok(())
 }
 
