@@ -1,1 +1,64 @@
-//! Who is asking: identities, tokens, sessions and their verification
+//! Who is asking: identities, tokens, sessions and their verification.
+//!
+//! A request can carry several kinds of credential: the assertion that Identity-Aware Proxy (IAP) puts in front of a
+//! deployment, an OpenID Connect id token as a bearer, the session cookie of a browser login, or nothing at all in
+//! development. [`Authenticator::authenticate`] turns the headers of one request into a [`Caller`] or a [`Refusal`],
+//! and it is the only place where that happens.
+//!
+//! # How a token is judged
+//!
+//! One function looks at the *unverified* issuer of a token and picks the verifier from it; from then on only the
+//! keys of that issuer count. The algorithm comes from the key as its issuer published it (RSA means RS256, P-256
+//! means ES256) and the token's own `alg` must agree, so `none`, or an HMAC keyed with a public key, cannot be
+//! expressed. `kid` is required. Times are compared with the clock that was handed in.
+//!
+//! # Where keys come from
+//!
+//! A key set is fetched when it is first needed and then kept ([`CacheLimits`]): one fetch at a time, again on
+//! an unknown `kid` but never more often than the minimum interval, and the last good set serves while its issuer is
+//! away. When there is nothing to verify with, the refusal says so ([`Reason::KeysUnavailable`]) and the server
+//! answers 503, because the caller did nothing wrong.
+//!
+//! # What is deliberately absent
+//!
+//! No web framework: [`Login`] and [`cross_site_write_refusal`] take and return plain `http` types. No job or request
+//! tokens yet: the issuer of job tokens is recognised, and its tokens are refused with a reason of their own, so that
+//! they are never tried with another issuer's keys. No authorisation: that is the business of the operations.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
+)]
+
+mod authenticator;
+mod caller;
+mod cross_site;
+mod discovery;
+mod fetch;
+mod keys;
+mod login;
+mod provider;
+mod redirect;
+mod refusal;
+mod remote;
+mod session;
+mod settings;
+mod sources;
+mod token;
+
+#[cfg(any(test, feature = "test-support"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use authenticator::{Authenticator, CannotStart, IAP_ASSERTION_HEADER, IDENTITY_HEADER};
+pub use caller::{Caller, NotASystemName, Via};
+pub use cross_site::cross_site_write_refusal;
+pub use discovery::{DsConfig, DsConfigAuth};
+pub use login::{Login, LoginFailure, Origin, Redirect, login_location};
+pub use redirect::safe_redirect;
+pub use refusal::{Credential, Reason, Refusal};
+pub use remote::CacheLimits;
+pub use session::SESSION_COOKIE;
+pub use settings::{Settings, VARIABLES};
+pub use sources::{Clock, Random, system_clock, system_random};

@@ -1,0 +1,95 @@
+use docstore_models::Identity;
+
+/// How a caller proved who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Via {
+    /// Not at all: the development identity, or the one that a client asked for in development.
+    Development,
+    /// The assertion of Identity-Aware Proxy.
+    Iap,
+    /// An OpenID Connect id token as a bearer.
+    IdToken,
+    /// The session cookie of a browser login.
+    Session,
+    /// A part of the server itself, such as a background job.
+    System,
+}
+
+impl Via {
+    /// The word for logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Development => "development",
+            Self::Iap => "iap",
+            Self::IdToken => "id_token",
+            Self::Session => "session",
+            Self::System => "system",
+        }
+    }
+
+    /// Whether a browser attaches this credential by itself, also to a request that another site's page makes.
+    ///
+    /// Writes by such callers go through [`crate::cross_site_write_refusal`]. IAP keeps a cookie of its own in the
+    /// browser, and in development any page that the developer visits can reach the server on loopback.
+    #[must_use]
+    pub fn is_ambient(self) -> bool {
+        matches!(self, Self::Development | Self::Iap | Self::Session)
+    }
+}
+
+/// A name that no part of the server may act under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a system actor's name is an identity without '@' and ':'")]
+pub struct NotASystemName;
+
+/// Somebody whose identity was verified. Having one is the proof: outside this crate it cannot be made up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    identity: Identity,
+    via: Via,
+}
+
+impl Caller {
+    pub(crate) fn verified(identity: Identity, via: Via) -> Self {
+        Self { identity, via }
+    }
+
+    /// A part of the server that acts on its own account, such as `system` or `auto-merge`.
+    ///
+    /// # Errors
+    /// When the name is no identity, or could be taken for a person (`@`) or a job (`:`).
+    pub fn system(name: &str) -> Result<Self, NotASystemName> {
+        let plain = !name.contains(['@', ':']);
+        let identity = plain.then(|| Identity::parse(name).ok()).flatten().ok_or(NotASystemName)?;
+        Ok(Self { identity, via: Via::System })
+    }
+
+    /// A caller that nobody verified, for the tests of other crates.
+    #[cfg(any(test, feature = "test-support"))]
+    #[must_use]
+    pub fn for_test(identity: Identity, via: Via) -> Self {
+        Self { identity, via }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// How that was proved.
+    #[must_use]
+    pub fn via(&self) -> Via {
+        self.via
+    }
+}
+
+/// Reads the e-mail address of a person as an identity.
+///
+/// It must look like an address and not like a job (`ci-job:<id>`), so that no provider, whatever its claims hold, can
+/// make somebody a job or a system actor.
+pub(crate) fn person(email: &str) -> Option<Identity> {
+    let plausible = email.contains('@') && !email.starts_with("ci-job:") && !email.contains(char::is_whitespace);
+    plausible.then(|| Identity::parse(email).ok()).flatten()
+}
