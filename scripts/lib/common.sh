@@ -39,13 +39,13 @@ as_root() {
 }
 
 apt_install() {
-  local options=(-y -q --no-install-recommends -o DPkg::Lock::Timeout=300)
+  local options=(-y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 -o Dpkg::Use-Pty=0)
   have apt-get || fail "missing: $*, and there is no apt-get here to install it" "install it by other means"
   say "installing with apt-get: $*"
   # The package lists of a fresh machine are empty or old; then they are fetched first.
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" "$@" >&2 || {
     say "refreshing the package lists"
-    as_root apt-get update -q >&2
+    as_root apt-get update -qq >&2
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install "${options[@]}" "$@" >&2
   } || fail "apt-get could not install: $*"
 }

@@ -1,5 +1,7 @@
 # shellcheck shell=bash
-# An emulator of Google Cloud Storage, for the tests of the blob store. Sourced after common.sh.
+# shellcheck disable=SC2154 # postgres-temporary.sh sets pg_temporary_folder
+# An emulator of Google Cloud Storage, for the tests of the blob store. Sourced after
+# postgres-temporary.sh, in whose folder it notes its process.
 #
 # fake-gcs-server is a Go program. With Go on the machine it is built once and kept in the user's cache; without, the
 # tests use their own stand-in, which speaks the same protocol but was written by us.
@@ -22,6 +24,7 @@ fake_gcs_start() {
   "$program" -scheme http -host 127.0.0.1 -port "$port" -public-host "127.0.0.1:$port" -backend memory \
     -log-level error </dev/null >&2 &
   fake_gcs_process=$!
+  remember_process "$pg_temporary_folder/fake-gcs.process" "$fake_gcs_process"
   if wait_until_ready "$fake_gcs_process" "$port" /_internal/healthcheck 30; then
     export DOCSTORE_TEST_GCS_ENDPOINT=http://127.0.0.1:$port
     say "fake-gcs-server answers at $DOCSTORE_TEST_GCS_ENDPOINT"

@@ -1,13 +1,17 @@
 # shellcheck shell=bash
 # A PostgreSQL for one run, which is removed afterwards. Sourced after postgres.sh.
 
-# pg_temporary [-c NAME=VALUE …]: makes pg_temporary_folder and starts a throw-away server in it; the caller's exit trap calls
-# pg_temporary_remove. What a killed run left is removed first. Durability is off: nobody misses its data.
+# pg_temporary [-c NAME=VALUE …]: makes pg_temporary_folder and starts a throw-away server in it; the caller's exit trap
+# calls pg_temporary_remove. What a killed run left is removed first, with the processes that it remembered there in
+# `*.process`. Durability is off: nobody misses its data.
 pg_temporary() {
-  local base left
+  local base left process
   for left in "${TMPDIR:-/tmp}"/docstore-temporary.* /var/tmp/docstore-temporary.*; do
     [ -O "$left" ] && [ -e "$left/owner" ] && ! remembered_process "$left/owner" >/dev/null || continue
     say "removing what a killed run left in $left"
+    for process in "$left"/*.process; do
+      ! process=$(remembered_process "$process") || stop_process "$process" 5
+    done
     pg_temporary_folder=$left pg_temporary_remove
   done
   for base in "${TMPDIR:-/tmp}" /var/tmp; do

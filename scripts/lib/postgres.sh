@@ -14,7 +14,7 @@
 
 PG_VERSION_MIN=15
 pg_as=()  # the command that drops to the user PostgreSQL runs as; empty when that is us
-pg_user=$(id -un)
+pg_user=$(id -un 2>/dev/null || id -u)
 
 # The caller's own settings for psql and friends would lead them to another server.
 unset PGHOST PGHOSTADDR PGPORT PGDATABASE PGUSER PGPASSWORD PGPASSFILE PGSERVICE PGSERVICEFILE PGOPTIONS PGDATA
