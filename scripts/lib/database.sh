@@ -32,14 +32,18 @@ migrations_both_ways() {
   rm -rf "$work"
 }
 
+# Cargo sees no reason to compile a query again when only the database, or what is known of it, has changed. The file
+# that embeds the migrations is among them.
+touch_queries() { grep -rlZE '(query(_as|_scalar|_file\w*)?|migrate)!' --include='*.rs' "$root/crates" | xargs -0r touch; }
+
 # collect_query_metadata URL FOLDER CARGO-ARGUMENTS…: runs cargo with every query checked against the database, and
-# leaves what the database says about each in the folder. The files with queries are touched, since cargo sees no
-# reason to compile them again.
+# leaves what the database says about each in the folder.
 collect_query_metadata() {
   local url=$1 folder=$2
   shift 2
-  grep -rlZE 'query(_as|_scalar|_file\w*)?!' --include='*.rs' "$root/crates" | xargs -0r touch
-  SQLX_OFFLINE=false DATABASE_URL=$url SQLX_OFFLINE_DIR=$folder cargo "$@"
+  touch_queries
+  SQLX_OFFLINE=false DATABASE_URL=$url SQLX_OFFLINE_DIR=$folder cargo "$@" || return 1
+  touch_queries
 }
 
 # query_metadata_is_fresh FOLDER: what was collected is what is committed.
