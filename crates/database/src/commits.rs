@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 use docstore_models::{ChainEntry, ChainFile, CommitDetail, CommitFile, CommitSummary, FileHistoryEntry, FileMode};
-use futures::{Stream, StreamExt};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
@@ -196,16 +195,19 @@ pub async fn file_history(
 }
 
 /// The commits of a repo from one number to another, both included, on one branch or on all, ascending, with all that
-/// enters their hashes. Streams: a chain may be as long as the history.
-pub fn chain<'e>(
-    executor: impl PgExecutor<'e> + 'e,
+/// enters their hashes; at most so many.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn chain(
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     branch: Option<&str>,
     from: i64,
     to: i64,
-    limit: Option<i64>,
-) -> impl Stream<Item = Result<ChainEntry>> + Send + 'e {
-    sqlx::query!(
+    limit: i64,
+) -> Result<Vec<ChainEntry>> {
+    let rows = sqlx::query!(
         r#"
         SELECT
             c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
@@ -232,13 +234,14 @@ pub fn chain<'e>(
         repo_id,
         from,
         to,
-        branch.map(str::to_owned),
+        branch,
         limit,
     )
-    .fetch(executor)
-    .map(|row| {
-        let row = row?;
-        Ok(ChainEntry {
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| ChainEntry {
             sequence: row.sequence,
             branch: row.branch,
             author: row.author,
@@ -252,7 +255,7 @@ pub fn chain<'e>(
                 .map(|(path, content_hash)| ChainFile { path, content_hash })
                 .collect(),
         })
-    })
+        .collect())
 }
 
 /// A change of a file on a branch since a point, the latest of its path.

@@ -13,6 +13,7 @@ mod pool;
 
 pub mod access;
 pub mod append;
+pub mod archives;
 pub mod branches;
 pub mod commits;
 pub mod contents;
@@ -29,4 +30,6 @@ pub mod testing;
 pub mod trees;
 
 pub use error::{CommitError, Error, Result};
-pub use pool::{Pool, Settings, Transaction, VARIABLES, begin, commit, connect, migrate, migrator, ping};
+pub use pool::{
+    Pool, Settings, Transaction, VARIABLES, begin, begin_snapshot, commit, connect, migrate, migrator, ping,
+};

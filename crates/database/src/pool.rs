@@ -177,3 +177,11 @@ pub async fn commit(transaction: Transaction) -> Result<(), CommitError> {
         other => CommitError::Refused(other),
     })
 }
+
+/// Begins a read-only transaction in which all queries see the same state.
+///
+/// # Errors
+/// When no connection can be had.
+pub async fn begin_snapshot(pool: &Pool) -> Result<Transaction> {
+    Ok(pool.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
+}

@@ -70,3 +70,39 @@ pub async fn delete_role(executor: impl PgExecutor<'_>, repo_id: i64, identity: 
     .await?;
     Ok(row.and_then(|row| row.role.parse().ok()))
 }
+
+/// Whether somebody other than the identity can administer the repo: an explicit admin, or an owner of its org whose
+/// explicit role does not say otherwise. True as well when the identity is no admin to begin with.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn can_administer_without(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    org_id: i64,
+    identity: &str,
+) -> Result<bool> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            EXISTS (SELECT 1 FROM roles WHERE repo_id = $1 AND role = 'admin' AND identity <> $3)
+            OR NOT EXISTS (SELECT 1 FROM roles WHERE repo_id = $1 AND role = 'admin' AND identity = $3)
+            OR EXISTS (
+                SELECT 1 FROM org_members m
+                WHERE m.org_id = $2
+                    AND m.role = 'owner'
+                    AND NOT EXISTS (
+                        SELECT 1 FROM roles own
+                        WHERE own.repo_id = $1 AND own.identity = m.identity AND own.identity <> $3
+                    )
+                    AND m.identity <> $3
+            ) AS "can!"
+        "#,
+        repo_id,
+        org_id,
+        identity,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(row.can)
+}

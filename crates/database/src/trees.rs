@@ -319,6 +319,75 @@ pub async fn file(
     }))
 }
 
+/// Those of the files that exist at a point of a branch, in bytewise order of their paths.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn files(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    branch: &str,
+    at: Option<i64>,
+    paths: &[String],
+) -> Result<Vec<TreeRow>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            asked.path AS "path!", f.content_id AS "content_id!", f.mode AS "mode!",
+            c.version_id, c.content_hash, c.size
+        FROM tree_point($1, $2, $3) p
+        CROSS JOIN unnest($4::text[]) AS asked (path)
+        CROSS JOIN LATERAL (
+            SELECT found.content_id, found.mode
+            FROM (
+                (
+                    SELECT own.content_id, own.mode, 1 AS layer
+                    FROM file_changes own
+                    WHERE own.branch_id = p.branch_id
+                        AND own.path = asked.path COLLATE "C"
+                        AND own.sequence > p.floor_sequence
+                        AND own.sequence <= p.upto_sequence
+                    ORDER BY own.sequence DESC
+                    LIMIT 1
+                )
+                UNION ALL
+                (
+                    SELECT under.content_id, under.mode, 2 AS layer
+                    FROM file_changes under
+                    WHERE p.branch_id <> p.main_id
+                        AND under.branch_id = p.main_id
+                        AND under.path = asked.path COLLATE "C"
+                        AND under.sequence <= p.base_sequence
+                    ORDER BY under.sequence DESC
+                    LIMIT 1
+                )
+            ) found
+            ORDER BY found.layer
+            LIMIT 1
+        ) f
+        JOIN contents c ON c.id = f.content_id
+        ORDER BY asked.path COLLATE "C"
+        "#,
+        repo_id,
+        branch,
+        at,
+        paths,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| TreeRow {
+            path: row.path,
+            content_id: row.content_id,
+            version_id: row.version_id,
+            hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
+            size: row.size,
+            mode: FileMode::from_i32(row.mode),
+        })
+        .collect())
+}
+
 /// The children of a directory, at most so many, from the path given on. The cost is that of the children listed: from
 /// each directory the walk jumps behind all that is in it.
 ///

@@ -1,3 +1,29 @@
-//! docstore.
+//! The DocStore server.
 
-fn main() {}
+use std::process::ExitCode;
+
+use docstore::{Arguments, Server, Settings};
+use docstore_service::{Shutdown, telemetry};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("docstore: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<ExitCode> {
+    let environment = Arguments::of_process("docstore").environment();
+    let settings = Settings::from_environment(&environment)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let _telemetry = telemetry::init(&settings.service, "docstore")?;
+        let shutdown = Shutdown::on_signal()?;
+        let server = Server::start(settings, shutdown).await?;
+        tracing::info!(address = %server.address(), "listening");
+        Ok(server.finished().await.exit_code())
+    })
+}

@@ -1,1 +1,128 @@
-//! What DocStore does: check the right, change the state, record the event
+//! What DocStore does.
+//!
+//! Everything that changes state goes through here, whoever asks: API, page or background loop. An operation checks
+//! what depends on the request, owns the transaction, and writes the change and its events together. Who may ask is in
+//! the types: an operation takes a [`Reader`], [`Writer`], [`Maintainer`] or [`Admin`] of a repo, and only the check of
+//! the caller's role makes one.
+
+#![cfg_attr(
+    test,
+    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
+)]
+
+mod access;
+mod archive;
+mod branches;
+mod changes;
+mod commit;
+mod contents;
+mod error;
+mod import;
+mod limits;
+mod maintenance;
+mod merge;
+mod orgs;
+mod presign;
+mod purge;
+mod reads;
+mod rebase;
+mod releases;
+mod repos;
+mod roles;
+mod write;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use docstore_blobs::BlobStore;
+use docstore_database::Pool;
+use docstore_models::Identity;
+
+pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, Reader, Writer};
+pub use archive::ArchiveEntry;
+pub use branches::{BranchQuery, IfMatch, branch_etag};
+pub use changes::{ChangedBytes, FileChange};
+pub use commit::CommitChange;
+pub use contents::Upload;
+pub use error::{Error, Result};
+pub use import::ImportChange;
+pub use limits::{Limits, VARIABLES as LIMIT_VARIABLES};
+pub use maintenance::Maintenance;
+pub use presign::{ArchiveSigner, SignedArchive, VARIABLES as ARCHIVE_VARIABLES};
+pub use reads::{FileBytes, FileRead, ReadPoint};
+pub use rebase::RebaseChange;
+pub use write::IdempotencyKey;
+
+/// Tells the time.
+pub type Clock = Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>;
+
+/// Is called after each commit that may have logged events, so that they get their positions at once.
+pub type OnCommit = Arc<dyn Fn() + Send + Sync>;
+
+/// What the operations work with. Cheap to clone.
+#[derive(Clone)]
+pub struct Operations {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    pool: Pool,
+    blobs: BlobStore,
+    limits: Limits,
+    global_admin: Option<Identity>,
+    clock: Clock,
+    on_commit: OnCommit,
+}
+
+/// What [`Operations`] are made of.
+pub struct Parts {
+    /// The database.
+    pub pool: Pool,
+    /// Where large contents are.
+    pub blobs: BlobStore,
+    /// The bounds.
+    pub limits: Limits,
+    /// Who may do everything that nobody else may: `BOOTSTRAP_ADMIN`.
+    pub global_admin: Option<Identity>,
+    /// The time for events and expiries. Commits take the database's.
+    pub clock: Clock,
+    /// What to call after a commit.
+    pub on_commit: OnCommit,
+}
+
+impl Operations {
+    /// Puts the parts together.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        let Parts { pool, blobs, limits, global_admin, clock, on_commit } = parts;
+        Self { inner: Arc::new(Inner { pool, blobs, limits, global_admin, clock, on_commit }) }
+    }
+
+    /// The bounds in force.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.inner.limits
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    pub(crate) fn blobs(&self) -> &BlobStore {
+        &self.inner.blobs
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        (self.inner.clock)()
+    }
+
+    /// Whether the database and the blob store answer.
+    ///
+    /// # Errors
+    /// Says which does not.
+    pub async fn check_ready(&self) -> Result<()> {
+        docstore_database::ping(self.pool()).await?;
+        self.blobs().check().await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,286 @@
+//! What handlers ask for: the caller, the right in the repo, the body, the parameters.
+
+use std::time::Duration;
+
+use axum::{
+    body::Body,
+    extract::{FromRequest, FromRequestParts, RawPathParams, Request},
+    http::{HeaderMap, Method, Uri, header, request::Parts},
+};
+use docstore_auth::{Caller, cross_site_write_refusal};
+use docstore_models::ErrorCode;
+use docstore_operations::{Access, Admin, IdempotencyKey, IfMatch, Maintainer, Reader, Writer};
+use docstore_service::{RequestFacts, check_declared_length, read_body};
+use serde::de::DeserializeOwned;
+use sha2::{Digest, Sha256};
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::{
+    error::{ApiError, refused, unreadable},
+    lenient,
+    state::AppState,
+};
+
+/// Somebody whose identity was verified.
+pub(crate) struct Authenticated(pub(crate) Caller);
+
+impl FromRequestParts<AppState> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let caller = state.authenticator.authenticate(&parts.headers).await.map_err(refused)?;
+        if let Some(facts) = RequestFacts::current() {
+            facts.set_identity(caller.identity().as_str());
+        }
+        if caller.via().is_ambient()
+            && let Some(refusal) = cross_site_write_refusal(&parts.method, &parts.headers)
+        {
+            refusal.log();
+            return Err(refused(refusal));
+        }
+        Ok(Self(caller))
+    }
+}
+
+/// A caller who has a role in the repo of the path, whichever.
+async fn repo_access(parts: &mut Parts, state: &AppState) -> Result<Access, ApiError> {
+    let repo = repo_of_path(parts, state).await?;
+    let Authenticated(caller) = Authenticated::from_request_parts(parts, state).await?;
+    Ok(state.operations.access(&caller, &repo).await?)
+}
+
+/// The full name of the repo in the path.
+async fn repo_of_path(parts: &mut Parts, state: &AppState) -> Result<String, ApiError> {
+    let params = RawPathParams::from_request_parts(parts, state)
+        .await
+        .map_err(|_| ApiError::new(ErrorCode::NotFound, "not found"))?;
+    let repo = params
+        .iter()
+        .find_map(|(name, value)| (name == "repo").then(|| value.to_owned()))
+        .ok_or_else(|| ApiError::new(ErrorCode::NotFound, "not found"))?;
+    if let Some(facts) = RequestFacts::current() {
+        facts.set_repo(repo.clone());
+    }
+    Ok(repo)
+}
+
+/// The full name of the repo in the path, whether it exists or not.
+pub(crate) struct RepoName(pub(crate) String);
+
+impl FromRequestParts<AppState> for RepoName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        repo_of_path(parts, state).await.map(Self)
+    }
+}
+
+/// What the path names inside the repo: a branch, a file, an identity, a release, a hash, a number.
+pub(crate) struct PathName(pub(crate) String);
+
+impl FromRequestParts<AppState> for PathName {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let not_found = || ApiError::new(ErrorCode::NotFound, "not found");
+        let params = RawPathParams::from_request_parts(parts, state).await.map_err(|_| not_found())?;
+        let name = params.iter().find_map(|(name, value)| (name != "repo").then(|| value.to_owned()));
+        name.map(Self).ok_or_else(not_found)
+    }
+}
+
+macro_rules! repo_extractor {
+    ($(#[$doc:meta])* $name:ident, $proof:ty) => {
+        $(#[$doc])*
+        pub(crate) struct $name(pub(crate) $proof);
+
+        impl FromRequestParts<AppState> for $name {
+            type Rejection = ApiError;
+
+            async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+                Ok(Self(repo_access(parts, state).await?.try_into()?))
+            }
+        }
+    };
+}
+
+repo_extractor!(
+    /// A caller who may read the repo.
+    RepoReader,
+    Reader
+);
+repo_extractor!(
+    /// A caller who may write to branches of the repo.
+    RepoWriter,
+    Writer
+);
+repo_extractor!(
+    /// A caller who may move `main`.
+    RepoMaintainer,
+    Maintainer
+);
+repo_extractor!(
+    /// A caller who administers the repo.
+    RepoAdmin,
+    Admin
+);
+
+/// The query parameters.
+pub(crate) struct Params(Vec<(String, String)>);
+
+impl FromRequestParts<AppState> for Params {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        let query = parts.uri.query().unwrap_or_default();
+        let params: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+            .map(|(name, value)| (name.into_owned(), value.into_owned()))
+            .collect();
+        // PostgreSQL cannot compare with a NUL, and no name of ours has one.
+        match params.iter().find(|(_, value)| value.contains('\0')) {
+            Some((name, _)) => Err(ApiError::bad_request(format!("invalid '{name}' parameter"))),
+            None => Ok(Self(params)),
+        }
+    }
+}
+
+impl Params {
+    /// The first value of a parameter, if it is there and not empty.
+    pub(crate) fn text(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// A whole number.
+    pub(crate) fn integer(&self, name: &str) -> Result<Option<i64>, ApiError> {
+        self.text(name)
+            .map(|text| text.parse().map_err(|_| ApiError::bad_request(format!("invalid '{name}' parameter"))))
+            .transpose()
+    }
+
+    /// A page size: at least 1.
+    pub(crate) fn limit(&self) -> Result<Option<i64>, ApiError> {
+        match self.integer("limit")? {
+            Some(limit) if limit < 1 => Err(ApiError::bad_request("invalid 'limit' parameter")),
+            other => Ok(other),
+        }
+    }
+
+    /// A switch: only `true` turns it on, as in the contract.
+    pub(crate) fn switch(&self, name: &str) -> bool {
+        self.text(name) == Some("true")
+    }
+
+    /// The branch; `main` when absent.
+    pub(crate) fn branch(&self) -> String {
+        self.text("branch").unwrap_or(docstore_models::MAIN_BRANCH).to_owned()
+    }
+}
+
+/// The longest idempotency key; a UUID has 36 characters.
+const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
+
+/// The header of the IETF draft `draft-ietf-httpapi-idempotency-key-header`.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// The idempotency key of a request, if it has one. The hash is over the path as routed, which is equal for all spellings
+/// of one path.
+fn idempotency_key(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    body: &[u8],
+) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
+    let key = value.to_str().unwrap_or_default().trim();
+    // The draft writes the key as a quoted string; most clients send it bare.
+    let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(ApiError::bad_request("Idempotency-Key must have 1 to 255 visible ASCII characters"));
+    }
+    let mut hasher = Sha256::new();
+    hasher.update(method.as_str());
+    hasher.update([0]);
+    hasher.update(uri.path());
+    hasher.update([0]);
+    hasher.update(uri.query().unwrap_or_default());
+    hasher.update([0]);
+    hasher.update(body);
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: hasher.finalize().to_vec() }))
+}
+
+/// How long a request waits for memory for its body.
+const BODY_MEMORY_WAIT: Duration = Duration::from_secs(5);
+
+/// Reads a whole body of at most so many bytes, within the memory that bodies may take.
+async fn whole_body(
+    state: &AppState,
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+) -> Result<(bytes::Bytes, OwnedSemaphorePermit), ApiError> {
+    check_declared_length(headers, limit as u64).map_err(unreadable)?;
+    let declared: Option<usize> =
+        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let busy = || ApiError::new(ErrorCode::ServiceUnavailable, "the server has no memory for another body; try again");
+    let permit =
+        state.body_memory.take(declared.unwrap_or(limit).min(limit), BODY_MEMORY_WAIT).await.ok_or_else(busy)?;
+    let bytes = read_body(body, limit).await.map_err(unreadable)?;
+    Ok((bytes, permit))
+}
+
+/// A JSON body of a write, with the request's idempotency key. The memory of the body is given back with this value.
+pub(crate) struct JsonOf<T, const LARGE: bool> {
+    pub(crate) value: T,
+    pub(crate) key: Option<IdempotencyKey>,
+    _memory: OwnedSemaphorePermit,
+}
+
+/// A JSON body of ordinary size.
+pub(crate) type JsonBody<T> = JsonOf<T, false>;
+
+/// A JSON body that may carry contents of files.
+pub(crate) type LargeJsonBody<T> = JsonOf<T, true>;
+
+impl<T: DeserializeOwned, const LARGE: bool> FromRequest<AppState> for JsonOf<T, LARGE> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let limit = if LARGE { state.limits.content_body_bytes_max } else { state.limits.body_bytes_max };
+        let (parts, body) = request.into_parts();
+        let (bytes, memory) = whole_body(state, &parts.headers, body, limit).await?;
+        let value = lenient::from_slice(&bytes).map_err(|_| ApiError::bad_request("invalid request body"))?;
+        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        Ok(Self { value, key, _memory: memory })
+    }
+}
+
+/// A write whose body, if there is one, does not matter.
+pub(crate) struct NoBody {
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+impl FromRequest<AppState> for NoBody {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let (bytes, _memory) = whole_body(state, &parts.headers, body, state.limits.body_bytes_max).await?;
+        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        Ok(Self { key })
+    }
+}
+
+/// The condition of an `If-Match` header (contract, server §4.7): absent passes, `*` asks for existence, everything else
+/// must be the one current tag, byte for byte.
+pub(crate) struct Condition(pub(crate) Option<IfMatch>);
+
+impl FromRequestParts<AppState> for Condition {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &AppState) -> Result<Self, ApiError> {
+        Ok(Self(parts.headers.get(header::IF_MATCH).map(|value| match value.as_bytes() {
+            b"*" => IfMatch::Any,
+            other => IfMatch::Tag(String::from_utf8_lossy(other).into_owned()),
+        })))
+    }
+}

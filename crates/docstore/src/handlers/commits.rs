@@ -1,0 +1,125 @@
+use axum::{
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::Response,
+};
+use docstore_models::{
+    ChainEntry, CommitDetail, CommitList, CommitRequest, CommitResponse, Diff, ImportRequest, ImportResponse,
+};
+use docstore_operations::{CommitChange, FileChange, ImportChange};
+use docstore_service::Json;
+
+use crate::{
+    api::{ReadErrors, WriteErrors},
+    error::{ApiError, ApiResult},
+    extract::{LargeJsonBody, Params, PathName, RepoAdmin, RepoReader, RepoWriter},
+    respond::{Caching, json_array, tagged_json},
+    state::AppState,
+};
+
+/// Commit to a branch. Writers; on `main` maintainers.
+#[utoipa::path(post, path = "/repos/{repo}/-/commit", tag = "commits", request_body = CommitRequest,
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 201, body = CommitResponse), WriteErrors))]
+pub(crate) async fn commit(
+    State(state): State<AppState>,
+    RepoWriter(writer): RepoWriter,
+    body: LargeJsonBody<CommitRequest>,
+) -> ApiResult<(StatusCode, Json<CommitResponse>)> {
+    let CommitRequest { branch, message, files, expected_head } = body.value;
+    // In the contract's order: a missing branch is told before a bad path.
+    let required = [(branch.is_empty(), "branch is required"), (files.is_empty(), "at least one file is required")];
+    for (missing, sentence) in required.into_iter().chain([(message.is_empty(), "message is required")]) {
+        if missing {
+            return Err(ApiError::bad_request(sentence));
+        }
+    }
+    let files = files.into_iter().map(FileChange::from_request).collect::<Result<_, _>>()?;
+    let change = CommitChange { branch, message, files, expected_head };
+    let committed = state.operations.commit(&writer, body.key.as_ref(), change).await?;
+    Ok((StatusCode::CREATED, Json(committed)))
+}
+
+/// Import commits with their authors and times. Admins. Additive.
+#[utoipa::path(post, path = "/repos/{repo}/-/import", tag = "commits", request_body = ImportRequest,
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 201, body = ImportResponse), WriteErrors))]
+pub(crate) async fn import(
+    State(state): State<AppState>,
+    RepoAdmin(admin): RepoAdmin,
+    body: LargeJsonBody<ImportRequest>,
+) -> ApiResult<(StatusCode, Json<ImportResponse>)> {
+    let change = ImportChange::from_request(body.value)?;
+    let imported = state.operations.import(&admin, body.key.as_ref(), change).await?;
+    Ok((StatusCode::CREATED, Json(imported)))
+}
+
+/// Get a commit with its files. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/commit/{sequence}", tag = "commits",
+    params(("repo" = String, Path), ("sequence" = i64, Path),
+        ("If-None-Match" = Option<String>, Header, description = "304 when the client has it")),
+    responses((status = 200, body = CommitDetail, headers(("ETag" = String))), (status = 304), ReadErrors))]
+pub(crate) async fn get_commit(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    headers: HeaderMap,
+    PathName(sequence): PathName,
+) -> ApiResult<Response> {
+    let sequence = sequence.parse().map_err(|_| ApiError::bad_request("invalid sequence number"))?;
+    let commit = state.operations.commit_detail(&reader, sequence).await?;
+    tagged_json(&headers, &commit, Caching::Settled)
+}
+
+/// List the commits that lead to the head of a branch, newest first. Readers. Additive.
+#[utoipa::path(get, path = "/repos/{repo}/-/commits", tag = "commits",
+    params(("repo" = String, Path),
+        ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
+        ("before" = Option<i64>, Query, description = "Only commits before this sequence")),
+    responses((status = 200, body = CommitList), ReadErrors))]
+pub(crate) async fn list_commits(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    params: Params,
+) -> ApiResult<Json<CommitList>> {
+    let (limit, before) = (params.limit()?, params.integer("before")?);
+    Ok(Json(state.operations.log(&reader, &params.branch(), before, limit).await?))
+}
+
+/// Stream the commits between two sequences, both included, with all that enters their hashes. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/chain", tag = "commits",
+    params(("repo" = String, Path),
+        ("from" = i64, Query, description = "The first sequence"), ("to" = i64, Query, description = "The last one"),
+        ("branch" = Option<String>, Query, description = "Only this branch; all when absent. Additive"),
+        ("limit" = Option<i64>, Query, description = "At most so many. Additive")),
+    responses((status = 200, body = Vec<ChainEntry>), ReadErrors))]
+pub(crate) async fn chain(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    params: Params,
+) -> ApiResult<Response> {
+    if params.text("from").is_none() || params.text("to").is_none() {
+        return Err(ApiError::bad_request("from and to query parameters are required"));
+    }
+    let from = params.integer("from")?.unwrap_or_default();
+    let to = params.integer("to")?.unwrap_or_default();
+    let entries = state.operations.chain(&reader, params.text("branch"), from, to, params.limit()?)?;
+    json_array(entries).await
+}
+
+/// What a branch and `main` each changed since the branch's base, and where that conflicts. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/diff", tag = "commits",
+    params(("repo" = String, Path), ("branch" = String, Query, description = "The branch"),
+        ("If-None-Match" = Option<String>, Header, description = "304 when the client has it")),
+    responses((status = 200, body = Diff, headers(("ETag" = String))), (status = 304), ReadErrors))]
+pub(crate) async fn diff(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    headers: HeaderMap,
+    params: Params,
+) -> ApiResult<Response> {
+    let diff = state.operations.diff(&reader, params.text("branch").unwrap_or_default()).await?;
+    tagged_json(&headers, &diff, Caching::Revalidate)
+}

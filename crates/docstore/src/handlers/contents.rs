@@ -1,0 +1,49 @@
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use docstore_models::{MissingContentsRequest, MissingContentsResponse, StoredContent};
+use docstore_operations::Upload;
+use docstore_service::{BodyError, Json, check_declared_length};
+use futures::StreamExt;
+
+use crate::{
+    api::WriteErrors,
+    error::{ApiResult, unreadable},
+    extract::{JsonBody, PathName, RepoWriter},
+    state::AppState,
+};
+
+/// Ask which contents the repo does not have. Writers. Additive.
+#[utoipa::path(post, path = "/repos/{repo}/-/contents/missing", tag = "files", request_body = MissingContentsRequest,
+    params(("repo" = String, Path)),
+    responses((status = 200, body = MissingContentsResponse), WriteErrors))]
+pub(crate) async fn missing_contents(
+    State(state): State<AppState>,
+    RepoWriter(writer): RepoWriter,
+    body: JsonBody<MissingContentsRequest>,
+) -> ApiResult<Json<MissingContentsResponse>> {
+    let missing = state.operations.missing_contents(&writer, &body.value.hashes).await?;
+    Ok(Json(MissingContentsResponse { missing }))
+}
+
+/// Upload a content, to be committed by its hash within a day. The body is the bytes. Sending it again changes nothing.
+/// Writers. Additive.
+#[utoipa::path(put, path = "/repos/{repo}/-/contents/{hash}", tag = "files",
+    request_body(content = Vec<u8>, content_type = "application/octet-stream"),
+    params(("repo" = String, Path), ("hash" = String, Path, description = "SHA-256, lower-case hex")),
+    responses((status = 200, body = StoredContent, description = "The repo had it"),
+        (status = 201, body = StoredContent), WriteErrors))]
+pub(crate) async fn upload_content(
+    State(state): State<AppState>,
+    RepoWriter(writer): RepoWriter,
+    headers: HeaderMap,
+    PathName(hash): PathName,
+    body: Body,
+) -> ApiResult<(StatusCode, Json<StoredContent>)> {
+    check_declared_length(&headers, state.operations.limits().content_bytes_max).map_err(unreadable)?;
+    let stream = body.into_data_stream().map(|chunk| chunk.map_err(|error| BodyError::of(&error)));
+    let (stored, new) = state.operations.upload_content(&writer, Upload { hash, stream }).await?;
+    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(stored)))
+}

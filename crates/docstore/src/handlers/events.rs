@@ -1,0 +1,77 @@
+use axum::{
+    body::Body,
+    extract::State,
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
+use docstore_events::{Filter, SSE_HEADERS, Scope, parse_start, parse_types, sse_body};
+use docstore_models::{CloudEvent, ErrorCode};
+use futures::StreamExt;
+
+use crate::{
+    api::ReadErrors,
+    error::{ApiError, ApiResult},
+    extract::{Authenticated, Params, RepoReader},
+    state::AppState,
+};
+
+/// Follow the events of a repo as server-sent events. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/events", tag = "events",
+    params(("repo" = String, Path),
+        ("since_seq" = Option<i64>, Query, description = "Begin behind this position; only new events when absent"),
+        ("types" = Option<String>, Query, description = "A comma list of full event types"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "What a client sends that reconnects; wins over since_seq")),
+    responses((status = 200, content_type = "text/event-stream", body = CloudEvent,
+        description = "Frames `id: <position>` and `data: <event>`; a comment every 15 s of silence"), ReadErrors))]
+pub(crate) async fn repo_events(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    headers: HeaderMap,
+    params: Params,
+) -> ApiResult<Response> {
+    stream(&state, reader.identity(), Scope::Repo(reader.repo_id()), &headers, &params).await
+}
+
+/// Follow all events, or those of one subject, as server-sent events. The global admin.
+#[utoipa::path(get, path = "/events", tag = "events",
+    params(("repo" = Option<String>, Query, description = "Only this repo, by its full name; or `/orgs/<org>`"),
+        ("since_seq" = Option<i64>, Query, description = "Begin behind this position; only new events when absent"),
+        ("types" = Option<String>, Query, description = "A comma list of full event types"),
+        ("Last-Event-ID" = Option<i64>, Header, description = "What a client sends that reconnects; wins over since_seq")),
+    responses((status = 200, content_type = "text/event-stream", body = CloudEvent), ReadErrors))]
+pub(crate) async fn all_events(
+    State(state): State<AppState>,
+    Authenticated(caller): Authenticated,
+    headers: HeaderMap,
+    params: Params,
+) -> ApiResult<Response> {
+    let admin = state.operations.global_admin(&caller)?;
+    let scope = params.text("repo").map_or(Scope::All, |subject| Scope::Subject(subject.into()));
+    stream(&state, admin.caller().identity().as_str(), scope, &headers, &params).await
+}
+
+async fn stream(
+    state: &AppState,
+    identity: &str,
+    scope: Scope,
+    headers: &HeaderMap,
+    params: &Params,
+) -> ApiResult<Response> {
+    let last_event_id = headers.get("last-event-id").map(|value| value.to_str().unwrap_or("?"));
+    let start = parse_start(last_event_id, params.text("since_seq"))
+        .map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let types = params.text("types").map(parse_types).unwrap_or_default();
+    let open = state.streams.open(identity, state.limits.streams_per_caller_max).ok_or_else(|| {
+        ApiError::new(ErrorCode::TooManyRequests, "too many event streams are open for this caller; close some")
+    })?;
+    let events = state.hub.subscribe(Filter { scope, types }, start).await.map_err(|error| {
+        tracing::warn!(error = &error as &dyn std::error::Error, "cannot open an event stream");
+        ApiError::new(ErrorCode::ServiceUnavailable, "event streaming temporarily unavailable")
+    })?;
+    // The count ends with the body.
+    let body = sse_body(events, state.shutdown.wait_owned()).map(move |frame| {
+        let _counted = &open;
+        frame
+    });
+    Ok((SSE_HEADERS, Body::from_stream(body)).into_response())
+}

@@ -1,0 +1,40 @@
+use axum::extract::State;
+use docstore_models::{MergeRequest, MergeResponse, RebaseRequest, RebaseResponse};
+use docstore_operations::{FileChange, RebaseChange};
+use docstore_service::Json;
+
+use crate::{
+    api::WriteErrors,
+    error::ApiResult,
+    extract::{JsonBody, LargeJsonBody, RepoMaintainer},
+    state::AppState,
+};
+
+/// Merge a branch into `main`. Maintainers.
+#[utoipa::path(post, path = "/repos/{repo}/-/merge", tag = "branches", request_body = MergeRequest,
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 200, body = MergeResponse), WriteErrors))]
+pub(crate) async fn merge(
+    State(state): State<AppState>,
+    RepoMaintainer(maintainer): RepoMaintainer,
+    body: JsonBody<MergeRequest>,
+) -> ApiResult<Json<MergeResponse>> {
+    Ok(Json(state.operations.merge(&maintainer, body.key.as_ref(), &body.value).await?))
+}
+
+/// Rebase a branch onto the head of `main`. Maintainers.
+#[utoipa::path(post, path = "/repos/{repo}/-/rebase", tag = "branches", request_body = RebaseRequest,
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 200, body = RebaseResponse), WriteErrors))]
+pub(crate) async fn rebase(
+    State(state): State<AppState>,
+    RepoMaintainer(maintainer): RepoMaintainer,
+    body: LargeJsonBody<RebaseRequest>,
+) -> ApiResult<Json<RebaseResponse>> {
+    let RebaseRequest { branch, expected_head, resolutions, expected_main_head } = body.value;
+    let resolutions = resolutions.into_iter().map(FileChange::from_request).collect::<Result<_, _>>()?;
+    let change = RebaseChange { branch, expected_head, expected_main_head, resolutions };
+    Ok(Json(state.operations.rebase(&maintainer, body.key.as_ref(), change).await?))
+}

@@ -1,0 +1,15 @@
+//! The handlers: take the request apart, call one operation, shape the answer. A file per resource.
+
+pub(crate) mod branches;
+pub(crate) mod commits;
+pub(crate) mod contents;
+pub(crate) mod discovery;
+pub(crate) mod events;
+pub(crate) mod files;
+pub(crate) mod login;
+pub(crate) mod merge;
+pub(crate) mod orgs;
+pub(crate) mod releases;
+pub(crate) mod repos;
+pub(crate) mod roles;
+pub(crate) mod tree;

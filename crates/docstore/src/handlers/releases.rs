@@ -1,0 +1,68 @@
+use axum::{extract::State, http::StatusCode};
+use docstore_models::{CreateReleaseRequest, Release, ReleaseList};
+use docstore_service::Json;
+
+use crate::{
+    api::{DeleteErrors, ReadErrors, WriteErrors},
+    error::{ApiError, ApiResult},
+    extract::{JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader},
+    state::AppState,
+};
+
+/// Name a sequence for ever. Maintainers.
+#[utoipa::path(post, path = "/repos/{repo}/-/releases", tag = "releases", request_body = CreateReleaseRequest,
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 201, body = Release), WriteErrors))]
+pub(crate) async fn create_release(
+    State(state): State<AppState>,
+    RepoMaintainer(maintainer): RepoMaintainer,
+    body: JsonBody<CreateReleaseRequest>,
+) -> ApiResult<(StatusCode, Json<Release>)> {
+    let release = state.operations.create_release(&maintainer, body.key.as_ref(), &body.value).await?;
+    Ok((StatusCode::CREATED, Json(release)))
+}
+
+/// List the releases, newest first. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/releases", tag = "releases",
+    params(("repo" = String, Path),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
+        ("after" = Option<String>, Query, description = "The id of the last release seen")),
+    responses((status = 200, body = ReleaseList), ReadErrors))]
+pub(crate) async fn list_releases(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    params: Params,
+) -> ApiResult<Json<ReleaseList>> {
+    let after = params
+        .text("after")
+        .map(|id| id.parse().map_err(|_| ApiError::bad_request("invalid pagination cursor")))
+        .transpose()?;
+    Ok(Json(ReleaseList { releases: state.operations.list_releases(&reader, after, params.limit()?).await? }))
+}
+
+/// Get a release. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/releases/{name}", tag = "releases",
+    params(("repo" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = Release), ReadErrors))]
+pub(crate) async fn get_release(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    PathName(name): PathName,
+) -> ApiResult<Json<Release>> {
+    Ok(Json(state.operations.release(&reader, &name).await?))
+}
+
+/// Delete a release. Admins.
+#[utoipa::path(delete, path = "/repos/{repo}/-/releases/{name}", tag = "releases",
+    params(("repo" = String, Path), ("name" = String, Path)),
+    responses((status = 204), DeleteErrors))]
+pub(crate) async fn delete_release(
+    State(state): State<AppState>,
+    RepoAdmin(admin): RepoAdmin,
+    PathName(name): PathName,
+    body: NoBody,
+) -> ApiResult<StatusCode> {
+    state.operations.delete_release(&admin, body.key.as_ref(), &name).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

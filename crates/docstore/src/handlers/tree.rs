@@ -1,0 +1,182 @@
+use axum::{
+    body::Body,
+    extract::{FromRequestParts, State},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use docstore_models::{ArchivePathsRequest, DirectoryEntry, MAIN_BRANCH, PresignResponse, TreeEntry};
+use docstore_operations::{ReadPoint, SignedArchive};
+use docstore_service::Json;
+
+use crate::{
+    api::{ReadErrors, WriteErrors},
+    error::{ApiError, ApiResult},
+    extract::{Authenticated, JsonBody, Params, RepoName, RepoReader},
+    respond::{Caching, not_modified, stream_body, tag, tagged_json},
+    sdk::{is_go_sdk, list_for},
+    state::AppState,
+};
+
+/// Where the parameters `branch` and `at` point.
+pub(crate) async fn point(
+    state: &AppState,
+    reader: &docstore_operations::Reader,
+    params: &Params,
+) -> ApiResult<ReadPoint> {
+    let at = match params.text("at") {
+        None => None,
+        Some(text) => Some(state.operations.resolve_at(reader, text).await?),
+    };
+    Ok(ReadPoint { branch: params.branch(), at })
+}
+
+/// List the files of a tree, in bytewise order of their paths; or, with `dir`, the children of one directory. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/tree", tag = "files",
+    params(("repo" = String, Path),
+        ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
+        ("at" = Option<String>, Query, description = "A sequence or the name of a release; the head when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent. Only the last page is shorter"),
+        ("after" = Option<String>, Query, description = "Only paths behind this one"),
+        ("dir" = Option<String>, Query, description = "List the children of this directory (`/` is the root): files as \
+         above with `\"type\":\"file\"`, and `{\"type\":\"directory\",\"path\"}`"),
+        ("If-None-Match" = Option<String>, Header, description = "304 when the tree is the one with this tag")),
+    responses((status = 200, body = Vec<TreeEntry>, headers(("ETag" = String))), (status = 304), ReadErrors))]
+pub(crate) async fn tree(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    headers: HeaderMap,
+    params: Params,
+) -> ApiResult<Response> {
+    let point = point(&state, &reader, &params).await?;
+    let limit = params.limit()?;
+    let after = params.text("after").unwrap_or_default();
+    let settled = match point.at {
+        None => false,
+        Some(_) => state.operations.tree_tag(&reader, &point).await?.1,
+    };
+    if let Some(directory) = params.text("dir") {
+        let children: Vec<DirectoryEntry> =
+            state.operations.directory(&reader, &point, directory, after, limit).await?;
+        return tagged_json(&headers, &children, Caching::of(settled));
+    }
+    let entries = state.operations.tree_page(&reader, &point, after, limit).await?;
+    if is_go_sdk(&headers) {
+        return Ok(list_for(true, "entries", entries));
+    }
+    tagged_json(&headers, &entries, Caching::of(settled))
+}
+
+fn tar_response(body: Body) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"))], body).into_response()
+}
+
+/// Download a tree as tar. Readers; or anybody with a presigned URL.
+#[utoipa::path(get, path = "/repos/{repo}/-/archive", tag = "files",
+    params(("repo" = String, Path),
+        ("branch" = String, Query, description = "The branch"),
+        ("at" = Option<i64>, Query, description = "A sequence; the head when absent or 0"),
+        ("expires" = Option<i64>, Query, description = "Of a presigned URL: until when, in Unix seconds"),
+        ("sig" = Option<String>, Query, description = "Of a presigned URL: the signature"),
+        ("If-None-Match" = Option<String>, Header, description = "304 when the tree is the one with this tag")),
+    responses((status = 200, content_type = "application/x-tar", body = Vec<u8>, headers(("ETag" = String))),
+        (status = 304), ReadErrors))]
+pub(crate) async fn archive(
+    State(state): State<AppState>,
+    RepoName(repo): RepoName,
+    params: Params,
+    request: axum::extract::Request,
+) -> ApiResult<Response> {
+    if params.text("sig").is_some() {
+        return presigned_archive(&state, &repo, &params).await;
+    }
+    let (mut parts, _) = request.into_parts();
+    let RepoReader(reader) = RepoReader::from_request_parts(&mut parts, &state).await?;
+    let Some(branch) = params.text("branch") else {
+        return Err(ApiError::bad_request("branch parameter is required"));
+    };
+    // In the contract 0 means the latest here.
+    let at = params.integer("at")?.filter(|at| *at != 0);
+    let point = ReadPoint { branch: branch.to_owned(), at };
+    let (etag, settled) = state.operations.tree_tag(&reader, &point).await?;
+    if let Some(response) = not_modified(&parts.headers, &etag, Caching::of(settled)) {
+        return Ok(response);
+    }
+    let stream = state.operations.archive(&reader, point).await?;
+    let mut response = tar_response(stream_body(stream));
+    tag(&mut response, &etag, Caching::of(settled));
+    Ok(response)
+}
+
+/// A refusal of a presigned URL, in plain text as the contract has it.
+fn forbidden_text(message: &'static str) -> Response {
+    (axum::http::StatusCode::FORBIDDEN, [("x-content-type-options", "nosniff")], format!("{message}\n")).into_response()
+}
+
+async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> ApiResult<Response> {
+    let Some(signer) = &state.signer else { return Ok(forbidden_text("forbidden")) };
+    let (Some(branch), Some(at), Some(expires), Some(signature)) =
+        (params.text("branch"), params.text("at"), params.text("expires"), params.text("sig"))
+    else {
+        return Err(ApiError::bad_request("missing required query parameters"));
+    };
+    let sequence = at.parse().map_err(|_| ApiError::bad_request("invalid at parameter"))?;
+    let expires = expires.parse().map_err(|_| ApiError::bad_request("invalid expires parameter"))?;
+    let archive = SignedArchive { repo, branch, sequence, expires };
+    if state.operations.is_expired(&archive) {
+        return Ok(forbidden_text("expired"));
+    }
+    if !signer.verify(&archive, signature) {
+        tracing::info!(repo, reason = "invalid_archive_signature", "access denied");
+        return Ok(forbidden_text("forbidden"));
+    }
+    Ok(tar_response(stream_body(state.operations.presigned_archive(&archive).await?)))
+}
+
+/// Download chosen files of a tree as tar. Readers.
+#[utoipa::path(post, path = "/repos/{repo}/-/archive", tag = "files", request_body = ArchivePathsRequest,
+    params(("repo" = String, Path)),
+    responses((status = 200, content_type = "application/x-tar", body = Vec<u8>), WriteErrors))]
+pub(crate) async fn archive_paths(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader,
+    body: JsonBody<ArchivePathsRequest>,
+) -> ApiResult<Response> {
+    let ArchivePathsRequest { branch, at, paths } = body.value;
+    let branch = if branch.is_empty() { MAIN_BRANCH.to_owned() } else { branch };
+    let stream = state.operations.archive_paths(&reader, ReadPoint { branch, at }, paths).await?;
+    Ok(tar_response(stream_body(stream)))
+}
+
+/// Make a URL from which anybody may download a tree for an hour. With the request token of a CI job: the tree that the
+/// job runs on. Otherwise readers, for the branch and sequence of the query.
+#[utoipa::path(post, path = "/repos/{repo}/-/archive/presign", tag = "files",
+    params(("repo" = String, Path),
+        ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
+        ("at" = Option<i64>, Query, description = "A sequence; the head when absent")),
+    responses((status = 200, body = PresignResponse), WriteErrors))]
+pub(crate) async fn presign_archive(
+    State(state): State<AppState>,
+    RepoName(repo): RepoName,
+    params: Params,
+    request: axum::extract::Request,
+) -> ApiResult<Json<PresignResponse>> {
+    let Some(signer) = state.signer.clone() else {
+        return Err(ApiError::new(docstore_models::ErrorCode::ServiceUnavailable, "presigned archives not configured"));
+    };
+    let (mut parts, _) = request.into_parts();
+    let token = parts
+        .headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
+        .map(str::to_owned);
+    // A request token is opaque; every other bearer is a JWT, which has dots.
+    if let Some(token) = token
+        && !token.contains('.')
+    {
+        return Ok(Json(state.operations.presign_for_job(&signer, &repo, &token).await?));
+    }
+    let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
+    let reader = state.operations.access(&caller, &repo).await?.try_into()?;
+    let point = ReadPoint { branch: params.branch(), at: params.integer("at")? };
+    Ok(Json(state.operations.presign_for_reader(&signer, &reader, &point).await?))
+}

@@ -1,0 +1,192 @@
+//! Request bodies, read as the contract says (server §0.1): keys in any case, unknown ones ignored, the last of several
+//! wins, `null` means absent, only the first JSON value counts.
+
+use std::collections::HashMap;
+
+use serde::{
+    Deserializer,
+    de::{DeserializeOwned, IntoDeserializer, MapAccess, SeqAccess, Visitor, value::StringDeserializer},
+    forward_to_deserialize_any,
+};
+use serde_json::value::RawValue;
+
+/// The deepest nesting of a body that is read: our deepest type has four levels. `serde_json` itself stops at 128.
+const DEPTH_MAX: usize = 16;
+
+/// Reads a body.
+///
+/// # Errors
+/// When it is no JSON, or not of the type.
+pub(crate) fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+    let first = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>().next();
+    let raw = match first {
+        None => return Err(serde::de::Error::custom("the body is empty")),
+        Some(raw) => raw?,
+    };
+    if raw.get() == "null" {
+        return T::deserialize(Lenient { raw: "{}", depth: 0 });
+    }
+    T::deserialize(Lenient { raw: raw.get(), depth: 0 })
+}
+
+struct Lenient<'de> {
+    raw: &'de str,
+    depth: usize,
+}
+
+impl<'de> Lenient<'de> {
+    fn deeper(&self) -> Result<usize, serde_json::Error> {
+        if self.depth >= DEPTH_MAX {
+            return Err(serde::de::Error::custom("the body is nested too deeply"));
+        }
+        Ok(self.depth + 1)
+    }
+}
+
+impl<'de> Deserializer<'de> for Lenient<'de> {
+    type Error = serde_json::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        match self.raw.as_bytes().first() {
+            Some(b'{') => {
+                let depth = self.deeper()?;
+                let fields: HashMap<String, &'de RawValue> = serde_json::from_str::<Fields<'de>>(self.raw)?.0;
+                visitor.visit_map(LenientMap { fields: fields.into_iter(), value: None, depth })
+            }
+            Some(b'[') => {
+                let depth = self.deeper()?;
+                let items: Vec<&'de RawValue> = serde_json::from_str(self.raw)?;
+                visitor.visit_seq(LenientSeq { items: items.into_iter(), depth })
+            }
+            _ => serde_json::Deserializer::from_str(self.raw).deserialize_any(visitor),
+        }
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
+        if self.raw == "null" { visitor.visit_none() } else { visitor.visit_some(self) }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        serde_json::Deserializer::from_str(self.raw).deserialize_enum(name, variants, visitor)
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        visitor.visit_newtype_struct(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        tuple_struct map struct identifier ignored_any
+    }
+}
+
+/// An object with its keys in lower case, the last of several kept, `null` values dropped.
+struct Fields<'de>(HashMap<String, &'de RawValue>);
+
+impl<'de> serde::Deserialize<'de> for Fields<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct FieldsVisitor;
+        impl<'de> Visitor<'de> for FieldsVisitor {
+            type Value = Fields<'de>;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut fields = HashMap::new();
+                while let Some((key, value)) = map.next_entry::<String, &'de RawValue>()? {
+                    if value.get() == "null" {
+                        continue;
+                    }
+                    fields.insert(key.to_lowercase(), value);
+                }
+                Ok(Fields(fields))
+            }
+        }
+        deserializer.deserialize_map(FieldsVisitor)
+    }
+}
+
+struct LenientMap<'de> {
+    fields: std::collections::hash_map::IntoIter<String, &'de RawValue>,
+    value: Option<&'de RawValue>,
+    depth: usize,
+}
+
+impl<'de> MapAccess<'de> for LenientMap<'de> {
+    type Error = serde_json::Error;
+
+    fn next_key_seed<K: serde::de::DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Self::Error> {
+        let Some((key, value)) = self.fields.next() else { return Ok(None) };
+        self.value = Some(value);
+        let key: StringDeserializer<Self::Error> = key.into_deserializer();
+        seed.deserialize(key).map(Some)
+    }
+
+    fn next_value_seed<V: serde::de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
+        let raw = self.value.take().map_or("null", RawValue::get);
+        seed.deserialize(Lenient { raw, depth: self.depth })
+    }
+}
+
+struct LenientSeq<'de> {
+    items: std::vec::IntoIter<&'de RawValue>,
+    depth: usize,
+}
+
+impl<'de> SeqAccess<'de> for LenientSeq<'de> {
+    type Error = serde_json::Error;
+
+    fn next_element_seed<T: serde::de::DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Self::Error> {
+        self.items.next().map(|item| seed.deserialize(Lenient { raw: item.get(), depth: self.depth })).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use docstore_models::{CommitRequest, CreateBranchRequest};
+
+    use super::from_slice;
+
+    #[test]
+    fn keys_come_in_any_case_and_the_last_wins() {
+        let request: CreateBranchRequest =
+            from_slice(br#"{"NAME":"a","name":"b","draft":null,"more":[{"x":1}]} trailing"#).unwrap();
+        assert_eq!(request, CreateBranchRequest { name: "b".into(), draft: false });
+        let request: CreateBranchRequest = from_slice(b" null ").unwrap();
+        assert_eq!(request, CreateBranchRequest::default());
+    }
+
+    #[test]
+    fn nested_objects_are_read_alike() {
+        let request: CommitRequest =
+            from_slice(br#"{"Branch":"x","FILES":[{"PATH":"a","Content":""},{"path":"b","content":null}]}"#).unwrap();
+        assert_eq!(request.files.len(), 2);
+        assert_eq!(request.files[0].content.as_deref(), Some(""));
+        assert_eq!(request.files[1].content, None);
+    }
+
+    #[test]
+    fn wrong_bodies_are_errors() {
+        for body in
+            [&b""[..], b"{", b"[]", b"7", b"\"x\"", b"{\"name\":7}", b"{\"name\":{}}", b"\xff", b"{\"draft\":\"x\"}"]
+        {
+            assert!(from_slice::<CreateBranchRequest>(body).is_err(), "{body:?}");
+        }
+        let deep = format!("{{\"files\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(from_slice::<CommitRequest>(deep.as_bytes()).is_err());
+    }
+}

@@ -1,0 +1,149 @@
+//! All routes of the server, grouped by who calls them.
+
+use axum::{
+    Router,
+    extract::{MatchedPath, Request},
+    http::{HeaderValue, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use docstore_service::RequestFacts;
+use tower::{ServiceExt, service_fn};
+use tower_http::compression::CompressionLayer;
+use utoipa::OpenApi;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{
+    api::Api,
+    handlers::{
+        branches, commits, contents, discovery, events, files, login, merge, orgs, releases, repos, roles, tree,
+    },
+    paths::{Canonical, canonical},
+    state::AppState,
+};
+
+/// Every route, with its documentation.
+fn routes() -> OpenApiRouter<AppState> {
+    OpenApiRouter::with_openapi(Api::openapi())
+        // Anybody.
+        .routes(routes!(discovery::healthz))
+        .routes(routes!(discovery::readyz))
+        .routes(routes!(discovery::metrics))
+        .routes(routes!(discovery::ds_config))
+        .routes(routes!(discovery::openapi))
+        .routes(routes!(login::login))
+        .routes(routes!(login::callback))
+        .routes(routes!(login::logout))
+        // Anybody who is somebody.
+        .routes(routes!(discovery::whoami))
+        .routes(routes!(orgs::list_orgs, orgs::create_org))
+        .routes(routes!(orgs::get_org, orgs::delete_org))
+        .routes(routes!(orgs::list_org_repos))
+        .routes(routes!(repos::list_repos, repos::create_repo))
+        .routes(routes!(repos::get_repo, repos::delete_repo))
+        // Readers of a repo.
+        .routes(routes!(tree::tree))
+        .routes(routes!(tree::archive, tree::archive_paths))
+        .routes(routes!(tree::presign_archive))
+        .routes(routes!(files::file))
+        .routes(routes!(files::file_history))
+        .routes(routes!(commits::get_commit))
+        .routes(routes!(commits::list_commits))
+        .routes(routes!(commits::chain))
+        .routes(routes!(commits::diff))
+        .routes(routes!(branches::list_branches))
+        .routes(routes!(events::repo_events))
+        // Writers; on main, maintainers.
+        .routes(routes!(commits::commit))
+        .routes(routes!(contents::missing_contents))
+        .routes(routes!(contents::upload_content))
+        .routes(routes!(branches::enable_auto_merge, branches::disable_auto_merge))
+        // Maintainers; single branches and releases are read by readers.
+        .routes(routes!(branches::create_branch))
+        .routes(routes!(branches::get_branch, branches::update_branch, branches::delete_branch))
+        .routes(routes!(merge::merge))
+        .routes(routes!(merge::rebase))
+        .routes(routes!(releases::list_releases, releases::create_release))
+        .routes(routes!(releases::get_release, releases::delete_release))
+        // Admins.
+        .routes(routes!(roles::list_roles))
+        .routes(routes!(roles::set_role, roles::delete_role))
+        .routes(routes!(repos::purge))
+        .routes(routes!(commits::import))
+        // The global admin.
+        .routes(routes!(events::all_events))
+}
+
+/// The description of all routes.
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    routes().into_openapi()
+}
+
+/// The router that a server serves.
+pub(crate) fn router(state: AppState) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/docs/openapi.json", document);
+    let inner = router
+        .route("/", get(discovery::index))
+        .merge(docs)
+        .fallback(discovery::not_found)
+        .method_not_allowed_fallback(discovery::method_not_allowed)
+        .route_layer(middleware::from_fn(note_route))
+        .with_state(state);
+    // What is sent compressed is another representation: its tag may only be compared weakly (RFC 9110 §8.8.1).
+    let inner = inner.layer(CompressionLayer::new().gzip(true).zstd(true)).layer(middleware::map_response(weaken_tag));
+    let rewriting = service_fn(move |request: Request| {
+        let inner = inner.clone();
+        async move {
+            match rewritten(request) {
+                Ok(request) => inner.oneshot(request).await,
+                Err(response) => Ok(*response),
+            }
+        }
+    });
+    Router::new().fallback_service(rewriting)
+}
+
+/// Brings the path into the form of the route table, or answers at once.
+fn rewritten(mut request: Request) -> Result<Request, Box<Response>> {
+    let uri = request.uri();
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let path = match canonical(request.method(), uri.path()) {
+        Canonical::Path(path) => path,
+        Canonical::Redirect(clean) => return Err(Box::new(discovery::clean_redirect(&format!("{clean}{query}")))),
+        Canonical::Malformed => return Err(Box::new(discovery::malformed_path())),
+    };
+    if path != uri.path() {
+        let mut parts = uri.clone().into_parts();
+        let Ok(path_and_query) = format!("{path}{query}").parse() else {
+            return Err(Box::new(discovery::malformed_path()));
+        };
+        parts.path_and_query = Some(path_and_query);
+        match Uri::from_parts(parts) {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(_) => return Err(Box::new(discovery::malformed_path())),
+        }
+    }
+    Ok(request)
+}
+
+/// Notes the template of the route for logs and metrics.
+async fn note_route(request: Request, next: Next) -> Response {
+    if let (Some(facts), Some(path)) = (RequestFacts::current(), request.extensions().get::<MatchedPath>()) {
+        facts.set_route(path.as_str().to_owned());
+    }
+    next.run(request).await
+}
+
+/// Marks the tag of a compressed answer as weak.
+async fn weaken_tag(mut response: Response) -> Response {
+    if response.headers().contains_key(header::CONTENT_ENCODING)
+        && let Some(tag) = response.headers().get(header::ETAG)
+        && !tag.as_bytes().starts_with(b"W/")
+        && let Ok(weak) = HeaderValue::from_bytes(&[b"W/", tag.as_bytes()].concat())
+    {
+        response.headers_mut().insert(header::ETAG, weak);
+    }
+    response.into_response()
+}

@@ -1,0 +1,141 @@
+//! The server put together, for the binary, the all-in-one and the tests alike.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use docstore_auth::{Authenticator, system_clock, system_random};
+use docstore_blobs::BlobStore;
+use docstore_events::Events;
+use docstore_operations::{Operations, Parts};
+use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    router::router,
+    settings::Settings,
+    state::{AppState, BodyMemory, StreamCounts},
+};
+
+/// Why a server cannot start; prints as one line that names what is wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The schema cannot be brought up to date.
+    #[error("the database cannot be migrated")]
+    Migrate(#[from] sqlx::migrate::MigrateError),
+    /// The database does not answer.
+    #[error("the database cannot be reached")]
+    Database(#[from] docstore_database::Error),
+    /// The blob store cannot be opened.
+    #[error("the blob store cannot be opened")]
+    Blobs(#[from] docstore_blobs::OpenError),
+    /// Callers could not be verified.
+    #[error("the authenticator cannot start")]
+    Auth(#[from] docstore_auth::CannotStart),
+    /// The port cannot be listened on.
+    #[error("cannot listen")]
+    Listen(#[from] std::io::Error),
+}
+
+/// A server that runs.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    served: JoinHandle<Outcome>,
+}
+
+impl Server {
+    /// Brings the schema up to date, opens everything, and serves until shutdown.
+    ///
+    /// # Errors
+    /// Says what cannot be reached or opened; nothing listens then.
+    pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, StartError> {
+        docstore_database::migrate(&settings.database).await?;
+        let pool = docstore_database::connect(&settings.database).await?;
+        let blobs = BlobStore::open(settings.blobs.clone()).await?;
+        let events = Events::start(pool.clone(), &settings.events, shutdown.wait_owned()).await?;
+        let wake = events.wake.clone();
+        let operations = Operations::new(Parts {
+            pool,
+            blobs,
+            limits: settings.limits.clone(),
+            global_admin: settings.bootstrap_admin.clone(),
+            clock: system_clock(),
+            on_commit: Arc::new(move || wake.commit_happened()),
+        });
+        let state = AppState {
+            authenticator: Authenticator::new(settings.auth.clone(), system_clock(), system_random())?,
+            hub: events.hub.clone(),
+            signer: settings.signer.clone(),
+            limits: settings.http,
+            shutdown: shutdown.clone(),
+            body_memory: BodyMemory::new(settings.http.body_memory_bytes),
+            streams: StreamCounts::default(),
+            operations: operations.clone(),
+        };
+        let listener = bind(&settings.service).await?;
+        let address = listener.local_addr()?;
+        let router = observe(router(state), Observer::default());
+        let mut tasks = Tasks::new(shutdown.clone());
+        let interval = settings.maintenance_interval;
+        tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));
+        let served = tokio::spawn(serve_until(listener, router, settings, shutdown, tasks, events));
+        Ok(Self { address, served })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits until everything has ended after shutdown.
+    pub async fn finished(self) -> Outcome {
+        self.served.await.unwrap_or(Outcome::Cut { unfinished: 1 })
+    }
+}
+
+async fn serve_until(
+    listener: TcpListener,
+    router: axum::Router,
+    settings: Settings,
+    shutdown: Shutdown,
+    tasks: Tasks,
+    events: Events,
+) -> Outcome {
+    let grace = settings.service.limits.shutdown_grace;
+    let served = serve(listener, router, &settings.service, shutdown).await;
+    let outcome = served.and(tasks.finish(grace).await);
+    events.finished().await;
+    match outcome {
+        Outcome::Clean => tracing::info!("stopped"),
+        Outcome::Cut { unfinished } => tracing::error!(unfinished, "shutdown error"),
+    }
+    outcome
+}
+
+/// Clears away what is no longer wanted, round after round.
+async fn maintain(operations: Operations, interval: Duration, shutdown: Shutdown) {
+    loop {
+        let more = match operations.maintain().await {
+            Ok(done) => {
+                if done.found_work() {
+                    tracing::debug!(?done, "cleared away");
+                }
+                done.found_work()
+            }
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "clearing away failed, trying again later"
+                );
+                false
+            }
+        };
+        if more && !shutdown.is_begun() {
+            continue;
+        }
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = tokio::time::sleep(interval) => {}
+        }
+    }
+}

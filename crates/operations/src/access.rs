@@ -1,0 +1,200 @@
+//! Who may do what in a repo (contract, server §3).
+
+use docstore_auth::Caller;
+use docstore_database::access::{RepoFacts, repo_facts};
+use docstore_models::{ErrorCode, Identity, Repo, Role};
+
+use crate::{Error, Operations, Result};
+
+/// A caller's standing in a repo that exists.
+#[derive(Clone, Debug)]
+pub struct Access {
+    caller: Caller,
+    facts: RepoFacts,
+    role: Role,
+}
+
+impl Access {
+    /// Who is asking.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Who is asking, as text.
+    #[must_use]
+    pub fn identity(&self) -> &str {
+        self.caller.identity().as_str()
+    }
+
+    /// The caller's role.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// The full name of the repo.
+    #[must_use]
+    pub fn repo(&self) -> &str {
+        &self.facts.name
+    }
+
+    /// The repo inside.
+    #[must_use]
+    pub fn repo_id(&self) -> i64 {
+        self.facts.repo_id
+    }
+
+    pub(crate) fn org_id(&self) -> i64 {
+        self.facts.org_id
+    }
+
+    /// The repo as the wire shows it.
+    #[must_use]
+    pub fn to_wire(&self) -> Repo {
+        Repo {
+            name: self.facts.name.clone(),
+            owner: self.facts.name.split('/').next().unwrap_or_default().to_owned(),
+            created_at: self.facts.created_at,
+            created_by: self.facts.created_by.clone(),
+        }
+    }
+}
+
+macro_rules! level {
+    ($(#[$doc:meta])* $name:ident, $role:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug)]
+        pub struct $name(Access);
+
+        impl std::ops::Deref for $name {
+            type Target = Access;
+
+            fn deref(&self) -> &Access {
+                &self.0
+            }
+        }
+
+        impl TryFrom<Access> for $name {
+            type Error = Error;
+
+            /// # Errors
+            /// `FORBIDDEN` when the role is lower.
+            fn try_from(access: Access) -> Result<Self> {
+                if access.role >= $role {
+                    Ok(Self(access))
+                } else {
+                    tracing::info!(
+                        identity = access.identity(),
+                        repo = access.repo(),
+                        role = access.role.as_str(),
+                        needed = $role.as_str(),
+                        "access denied"
+                    );
+                    Err(Error::forbidden())
+                }
+            }
+        }
+    };
+}
+
+level!(
+    /// Proof that the caller may read the repo.
+    Reader,
+    Role::Reader
+);
+level!(
+    /// Proof that the caller may write to branches of the repo other than `main`.
+    Writer,
+    Role::Writer
+);
+level!(
+    /// Proof that the caller may move `main` and manage branches.
+    Maintainer,
+    Role::Maintainer
+);
+level!(
+    /// Proof that the caller may grant roles, import and delete.
+    Admin,
+    Role::Admin
+);
+
+/// Proof that the caller is the configured global admin.
+#[derive(Clone, Debug)]
+pub struct GlobalAdmin(Caller);
+
+impl GlobalAdmin {
+    /// Who is asking.
+    #[must_use]
+    pub fn caller(&self) -> &Caller {
+        &self.0
+    }
+}
+
+/// Proof that the caller may administer an org.
+#[derive(Clone, Debug)]
+pub struct OrgOwner {
+    pub(crate) caller: Caller,
+    pub(crate) org_id: i64,
+    pub(crate) name: String,
+}
+
+impl Operations {
+    /// Whether an identity is the configured global admin.
+    pub(crate) fn is_global_admin(&self, identity: &Identity) -> bool {
+        self.inner.global_admin.as_ref() == Some(identity)
+    }
+
+    /// Finds out what a caller is in a repo: the explicit role, else the one that org membership gives. The global admin
+    /// is admin of repos that have no explicit admin (contract, server §3.2).
+    ///
+    /// # Errors
+    /// For the global admin a repo that does not exist is `REPO_NOT_FOUND`; for everybody else it looks like one that
+    /// they may not enter: `FORBIDDEN`.
+    pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
+        let facts = repo_facts(self.pool(), repo, caller.identity().as_str()).await?;
+        let global_admin = self.is_global_admin(caller.identity());
+        let Some(facts) = facts else {
+            if global_admin {
+                return Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"));
+            }
+            tracing::info!(identity = caller.identity().as_str(), repo, "access denied");
+            return Err(Error::forbidden());
+        };
+        let role = if global_admin && !facts.has_admin {
+            Some(Role::Admin)
+        } else {
+            facts.explicit_role.or(facts.org_role.map(docstore_models::OrgRole::repo_role))
+        };
+        let Some(role) = role else {
+            tracing::info!(identity = caller.identity().as_str(), repo, "access denied");
+            return Err(Error::forbidden());
+        };
+        Ok(Access { caller: caller.clone(), facts, role })
+    }
+
+    /// The global admin as admin of a repo, also of one that has admins: for deleting, the last resort.
+    pub(crate) async fn access_as_global_admin(&self, caller: &Caller, repo: &str) -> Result<Admin> {
+        let GlobalAdmin(caller) = self.global_admin(caller)?;
+        let facts = repo_facts(self.pool(), repo, caller.identity().as_str())
+            .await?
+            .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
+        Ok(Admin(Access { caller, facts, role: Role::Admin }))
+    }
+
+    /// Lets the global admin in.
+    ///
+    /// # Errors
+    /// `FORBIDDEN`, with the contract's sentences (server §3.3).
+    pub fn global_admin(&self, caller: &Caller) -> Result<GlobalAdmin> {
+        if self.is_global_admin(caller.identity()) {
+            return Ok(GlobalAdmin(caller.clone()));
+        }
+        let message = match self.inner.global_admin {
+            None => "forbidden: no global admin configured",
+            Some(_) => "forbidden: global admin required",
+        };
+        tracing::info!(identity = caller.identity().as_str(), needed = "global admin", "access denied");
+        Err(Error::refused(ErrorCode::Forbidden, message))
+    }
+}

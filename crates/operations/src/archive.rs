@@ -1,0 +1,279 @@
+//! Trees as tar archives.
+//!
+//! The bytes are the same for the same branch and sequence, for ever: presigned checksums depend on it. Regular files
+//! only carry mode 0644 as in the contract (server §7); executables 0755 and symbolic links are additive. Owner and time
+//! are zero. Names that do not fit a USTAR header get a PAX record before them.
+
+use std::collections::HashMap;
+
+use bytes::{Bytes, BytesMut};
+use docstore_blobs::Stored;
+use docstore_database::{
+    contents::{ContentBytes, StoredBytes, content_bytes},
+    trees::{TreeQuery, TreeRow, behind, tree},
+};
+use docstore_models::FileMode;
+use futures::{Stream, StreamExt, TryStreamExt, stream};
+
+use crate::{
+    Error, Operations, ReadPoint, Reader, Result,
+    reads::{checked, parse_key},
+};
+
+/// How many files are read from the tree at once.
+const BATCH_FILES: usize = 1000;
+
+/// How many bytes of small files are held at once, apart from one file that is larger.
+const BATCH_BYTES: i64 = 4 * 1024 * 1024;
+
+/// A tar block.
+const BLOCK: usize = 512;
+
+/// A file on its way into an archive.
+#[derive(Clone, Debug)]
+pub struct ArchiveEntry {
+    path: String,
+    mode: FileMode,
+    size: u64,
+    content_id: i64,
+}
+
+impl From<TreeRow> for ArchiveEntry {
+    fn from(row: TreeRow) -> Self {
+        Self {
+            path: row.path,
+            mode: row.mode,
+            size: u64::try_from(row.size).unwrap_or_default(),
+            content_id: row.content_id,
+        }
+    }
+}
+
+impl Operations {
+    /// The archive of a whole tree, as a stream. Memory does not grow with the tree. A file that cannot be read ends the
+    /// stream in an error: a damaged archive is never a complete answer.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn archive(
+        &self,
+        reader: &Reader,
+        point: ReadPoint,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+        self.require_branch(reader, &point.branch).await?;
+        Ok(self.archive_of(reader.repo_id(), point))
+    }
+
+    /// The archive of a whole tree of a repo that was checked before.
+    pub(crate) fn archive_of(
+        &self,
+        repo_id: i64,
+        point: ReadPoint,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let operations = self.clone();
+        let pages = stream::try_unfold(Some(String::new()), move |from| {
+            let operations = operations.clone();
+            let point = point.clone();
+            async move {
+                let Some(from) = from else { return Ok::<_, Error>(None) };
+                let query = TreeQuery {
+                    repo_id,
+                    branch: &point.branch,
+                    at: point.at,
+                    from: &from,
+                    before: None,
+                    limit: i64::try_from(BATCH_FILES).ok(),
+                };
+                let rows: Vec<TreeRow> = tree(operations.pool(), &query).try_collect().await?;
+                let next = if rows.len() == BATCH_FILES { rows.last().map(|row| behind(&row.path)) } else { None };
+                let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
+                Ok(Some((entries, next)))
+            }
+        });
+        self.tar(pages)
+    }
+
+    /// The archive of chosen files, as a stream, in bytewise order. Files that do not exist are left out.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`, or too many paths.
+    pub async fn archive_paths(
+        &self,
+        reader: &Reader,
+        point: ReadPoint,
+        mut paths: Vec<String>,
+    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+        if paths.len() > self.limits().hashes_max {
+            return Err(Error::refused(
+                docstore_models::ErrorCode::PayloadTooLarge,
+                format!("at most {} paths may be asked for at once", self.limits().hashes_max),
+            ));
+        }
+        self.require_branch(reader, &point.branch).await?;
+        paths.sort_unstable();
+        paths.dedup();
+        let rows =
+            docstore_database::trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
+        let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
+        Ok(self.tar(stream::iter([Ok(entries)])))
+    }
+
+    /// Writes files as tar.
+    fn tar(
+        &self,
+        pages: impl Stream<Item = Result<Vec<ArchiveEntry>>> + Send + 'static,
+    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+        let operations = self.clone();
+        pages
+            .map_ok(|entries| stream::iter(batches(entries).into_iter().map(Ok)))
+            .try_flatten()
+            .and_then(move |batch| {
+                let operations = operations.clone();
+                async move { operations.tar_batch(batch).await }
+            })
+            .try_flatten()
+            // The end of an archive: two blocks of zeros.
+            .chain(stream::iter([Ok(Bytes::from_static(&[0; 2 * BLOCK]))]))
+    }
+
+    /// One batch: small files in one piece, a large one as a stream of its own.
+    async fn tar_batch(&self, batch: Vec<ArchiveEntry>) -> Result<futures::stream::BoxStream<'static, Result<Bytes>>> {
+        let ids: Vec<i64> = batch.iter().map(|entry| entry.content_id).collect();
+        let mut contents: HashMap<i64, ContentBytes> =
+            content_bytes(self.pool(), &ids).await?.into_iter().map(|content| (content.id, content)).collect();
+        let mut pieces: Vec<futures::stream::BoxStream<'static, Result<Bytes>>> = Vec::new();
+        let mut small = BytesMut::new();
+        let mut verified: HashMap<i64, Bytes> = HashMap::new();
+        for entry in batch {
+            if let Some(bytes) = verified.get(&entry.content_id) {
+                append(&mut small, &entry, bytes)?;
+                continue;
+            }
+            let content = contents
+                .remove(&entry.content_id)
+                .ok_or(Error::Corrupt("a content that a file names is not in the database"))?;
+            match content.bytes {
+                StoredBytes::Inline(bytes) => {
+                    let bytes = checked(bytes, &content.hash)?;
+                    append(&mut small, &entry, &bytes)?;
+                    verified.insert(entry.content_id, bytes);
+                }
+                StoredBytes::Blob(ref key) => {
+                    let expected = Stored { sha256: content.hash, size: entry.size };
+                    let bytes = self.blobs().get(&parse_key(key)?, &expected, None).await?;
+                    header(&mut small, &entry, None)?;
+                    pieces.push(stream::iter([Ok(small.split().freeze())]).boxed());
+                    pieces.push(bytes.map_err(Error::from).boxed());
+                    pad(&mut small, entry.size);
+                    // The same content may come again in this batch.
+                    contents.insert(entry.content_id, content);
+                }
+            }
+        }
+        pieces.push(stream::iter([Ok(small.freeze())]).boxed());
+        Ok(stream::iter(pieces).flatten().boxed())
+    }
+}
+
+/// Cuts files into batches whose bytes fit into memory.
+fn batches(entries: Vec<ArchiveEntry>) -> Vec<Vec<ArchiveEntry>> {
+    let mut batches = Vec::new();
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    for entry in entries {
+        let size = i64::try_from(entry.size).unwrap_or(i64::MAX);
+        if !batch.is_empty() && bytes + size > BATCH_BYTES {
+            batches.push(std::mem::take(&mut batch));
+            bytes = 0;
+        }
+        bytes = bytes.saturating_add(size);
+        batch.push(entry);
+    }
+    if !batch.is_empty() {
+        batches.push(batch);
+    }
+    batches
+}
+
+fn append(out: &mut BytesMut, entry: &ArchiveEntry, bytes: &[u8]) -> Result<()> {
+    if entry.mode == FileMode::Symlink {
+        // The target is in the header; there are no bytes.
+        return header(out, entry, Some(bytes));
+    }
+    header(out, entry, None)?;
+    out.extend_from_slice(bytes);
+    pad(out, entry.size);
+    Ok(())
+}
+
+/// Fills up the last block.
+fn pad(out: &mut BytesMut, size: u64) {
+    let over = usize::try_from(size % BLOCK as u64).unwrap_or_default();
+    if over > 0 {
+        out.resize(out.len() + BLOCK - over, 0);
+    }
+}
+
+/// Writes the header of a file or, with a target, of a symbolic link; with a PAX header before it when something does
+/// not fit.
+fn header(out: &mut BytesMut, entry: &ArchiveEntry, target: Option<&[u8]>) -> Result<()> {
+    let internal = |error: std::io::Error| Error::Internal(Box::new(error));
+    let size = if target.is_some() { 0 } else { entry.size };
+    let mut ustar = new_header(size, if entry.mode == FileMode::Executable { 0o755 } else { 0o644 });
+    let mut records = Vec::new();
+    if !(entry.path.is_ascii() && ustar.set_path(&entry.path).is_ok()) {
+        pax_record(&mut records, "path", entry.path.as_bytes());
+        // Readers of PAX take the name from the record; the others get something harmless.
+        ustar.set_path("pax_entry").map_err(internal)?;
+    }
+    // USTAR sizes have eleven octal digits.
+    if size >= 0o100_000_000_000 {
+        pax_record(&mut records, "size", size.to_string().as_bytes());
+    }
+    if let Some(target) = target {
+        ustar.set_entry_type(tar::EntryType::Symlink);
+        if !target.is_ascii() || ustar.set_link_name_literal(target).is_err() {
+            pax_record(&mut records, "linkpath", target);
+        }
+    }
+    if !records.is_empty() {
+        let mut pax = new_header(records.len() as u64, 0o644);
+        pax.set_entry_type(tar::EntryType::XHeader);
+        pax.set_path("pax_header").map_err(internal)?;
+        pax.set_cksum();
+        out.extend_from_slice(pax.as_bytes());
+        out.extend_from_slice(&records);
+        pad(out, records.len() as u64);
+    }
+    ustar.set_cksum();
+    out.extend_from_slice(ustar.as_bytes());
+    Ok(())
+}
+
+fn new_header(size: u64, mode: u32) -> tar::Header {
+    let mut header = tar::Header::new_ustar();
+    header.set_entry_type(tar::EntryType::Regular);
+    header.set_size(size);
+    header.set_mode(mode);
+    header.set_uid(0);
+    header.set_gid(0);
+    header.set_mtime(0);
+    // The contract shows device numbers as zeros, where the library leaves NULs.
+    if let Some(ustar) = header.as_ustar_mut() {
+        ustar.set_device_major(0);
+        ustar.set_device_minor(0);
+    }
+    header
+}
+
+/// Adds a record `<length> <key>=<value>\n`, whose length counts itself (POSIX.1-2017, pax).
+fn pax_record(out: &mut Vec<u8>, key: &str, value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut digits = 1;
+    while (rest + digits).to_string().len() > digits {
+        digits += 1;
+    }
+    out.extend_from_slice(format!("{} {key}=", rest + digits).as_bytes());
+    out.extend_from_slice(value);
+    out.push(b'\n');
+}

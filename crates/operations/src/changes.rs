@@ -1,0 +1,393 @@
+//! Changes of files on their way into a commit: checked, their contents stored, their hash chained.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use base64::{
+    Engine, alphabet,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use docstore_blobs::BlobKey;
+use docstore_database::{
+    append::{NewChange, NewCommit},
+    branches::LockedBranch,
+    commits::files_in_the_way,
+    contents::{ContentHash, ContentRow, NewBytes, NewContent, find_contents, schedule_blob_deletion, store_contents},
+};
+use docstore_history::{ChainInput, GENESIS, chain_hash, clashing_paths};
+use docstore_models::{ErrorCode, FileChangeRequest, FileMode, FilePath, Timestamp};
+use futures::stream;
+use sha2::{Digest, Sha256};
+
+use crate::{Error, Operations, Result, write::Write};
+
+/// How long a blob may exist before something names it. Longer than any commit takes; shorter than anybody minds.
+pub(crate) const UNNAMED_BLOB_HOURS: i32 = 24;
+
+/// Above so many bytes of new content the repo is first asked what it has already, so that known bytes are not sent to
+/// the database again; below, one more question costs more than it saves.
+const LOOK_UP_FIRST_BYTES: usize = 256 * 1024;
+
+/// Above so many bytes hashing is moved off the threads that serve requests: 1 MiB takes about a millisecond.
+const HASH_ELSEWHERE_BYTES: usize = 1024 * 1024;
+
+/// The longest media type, in bytes. Real ones stay below 128 (RFC 6838 section 4.2).
+const CONTENT_TYPE_BYTES_MAX: usize = 255;
+
+/// The standard alphabet; padding is required, as the contract says.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &alphabet::STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
+);
+
+/// The new bytes of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ChangedBytes {
+    /// They came with the request.
+    Inline(Vec<u8>),
+    /// The repo has them already, under this hash.
+    Stored(ContentHash),
+    /// There are none: the file is deleted.
+    Deleted,
+}
+
+/// A change of one file, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileChange {
+    /// The path.
+    pub path: FilePath,
+    /// The new bytes.
+    pub bytes: ChangedBytes,
+    /// The media type, stored as sent.
+    pub content_type: Option<String>,
+    /// The mode.
+    pub mode: FileMode,
+}
+
+impl FileChange {
+    /// Checks a change as it came in.
+    ///
+    /// # Errors
+    /// A path, base64, hash, media type or mode that cannot be used.
+    pub fn from_request(request: FileChangeRequest) -> Result<Self> {
+        if request.path.is_empty() {
+            return Err(Error::bad_request("file path is required"));
+        }
+        let path = FilePath::parse(request.path)?;
+        let mode = match request.mode.as_deref() {
+            None | Some("") => FileMode::Regular,
+            Some(text) => text.parse().map_err(|why| Error::bad_request(format!("file '{path}': {why}")))?,
+        };
+        let content_type = request.content_type.filter(|text| !text.is_empty());
+        if let Some(text) = &content_type
+            && (text.len() > CONTENT_TYPE_BYTES_MAX || text.chars().any(char::is_control))
+        {
+            return Err(Error::bad_request(format!("file '{path}': content_type is not a media type")));
+        }
+        let bytes = match (request.content, request.content_hash) {
+            (Some(_), Some(_)) => {
+                return Err(Error::bad_request(format!("file '{path}': give either content or content_hash")));
+            }
+            (Some(text), None) => {
+                ChangedBytes::Inline(decode_base64(text).ok_or_else(|| Error::bad_request("invalid request body"))?)
+            }
+            (None, Some(text)) => ChangedBytes::Stored(parse_hash(&text)?),
+            (None, None) => ChangedBytes::Deleted,
+        };
+        Ok(Self { path, bytes, content_type, mode })
+    }
+}
+
+/// Decodes standard base64. Line breaks inside are skipped, as Go's decoder does.
+fn decode_base64(text: String) -> Option<Vec<u8>> {
+    let text = if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], "") } else { text };
+    BASE64.decode(text).ok()
+}
+
+/// Reads a SHA-256 in lower-case hex.
+pub(crate) fn parse_hash(text: &str) -> Result<ContentHash> {
+    let mut hash = ContentHash::default();
+    let lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
+    match hex::decode_to_slice(text, &mut hash) {
+        Ok(()) if lower => Ok(hash),
+        _ => Err(Error::bad_request("a content hash must be 64 lower-case hexadecimal digits")),
+    }
+}
+
+/// A change whose content has a name.
+#[derive(Clone, Debug)]
+pub(crate) struct PlannedChange {
+    pub(crate) path: String,
+    pub(crate) hash: Option<ContentHash>,
+    pub(crate) content_type: Option<String>,
+    pub(crate) mode: FileMode,
+}
+
+/// Changes whose contents are ready to be stored in the transaction of the commit.
+#[derive(Default)]
+pub(crate) struct Plan {
+    new_contents: Vec<NewContent>,
+    known: HashMap<ContentHash, ContentRow>,
+}
+
+impl Plan {
+    /// Stores what is new; afterwards every content of the plan can be looked up.
+    pub(crate) async fn store(&mut self, write: &mut Write, repo_id: i64, created_by: &str) -> Result<()> {
+        if !self.new_contents.is_empty() {
+            let new_contents = std::mem::take(&mut self.new_contents);
+            for row in store_contents(&mut write.transaction, repo_id, created_by, &new_contents).await? {
+                self.known.insert(row.hash, row);
+            }
+        }
+        Ok(())
+    }
+
+    /// The content of a change; none for a deletion.
+    pub(crate) fn content(&self, change: &PlannedChange) -> Option<&ContentRow> {
+        change.hash.as_ref().and_then(|hash| self.known.get(hash))
+    }
+
+    /// The row of a change.
+    pub(crate) fn row(&self, change: &PlannedChange) -> NewChange {
+        NewChange {
+            path: change.path.clone(),
+            content_id: self.content(change).map(|content| content.id),
+            mode: change.mode.to_i32(),
+            content_type: change.content_type.clone(),
+        }
+    }
+}
+
+impl Operations {
+    /// Checks the paths of one commit against each other.
+    pub(crate) fn check_changes(&self, changes: &[FileChange]) -> Result<()> {
+        if changes.len() > self.limits().commit_files_max {
+            return Err(Error::refused(
+                ErrorCode::PayloadTooLarge,
+                format!("a commit may change at most {} files", self.limits().commit_files_max),
+            ));
+        }
+        let mut seen = HashSet::with_capacity(changes.len());
+        let mut created = BTreeSet::new();
+        for change in changes {
+            if !seen.insert(change.path.as_str()) {
+                return Err(Error::bad_request(format!("file path '{}' is given twice", change.path)));
+            }
+            if change.bytes != ChangedBytes::Deleted {
+                created.insert(change.path.as_str());
+            }
+        }
+        let created: Vec<&str> = created.into_iter().collect();
+        match clashing_paths(&created).first() {
+            None => Ok(()),
+            Some((file, below)) => {
+                Err(Error::bad_request(format!("'{file}' cannot be a file and the directory of '{below}' at once")))
+            }
+        }
+    }
+
+    /// Makes contents ready: hashes what came, asks what is known, and moves large bytes to the blob store. Nothing of
+    /// it is visible before the transaction of the commit names it.
+    pub(crate) async fn plan(
+        &self,
+        repo_id: i64,
+        batches: Vec<Vec<FileChange>>,
+    ) -> Result<(Vec<Vec<PlannedChange>>, Plan)> {
+        let inline_bytes: usize = batches
+            .iter()
+            .flatten()
+            .map(|change| if let ChangedBytes::Inline(bytes) = &change.bytes { bytes.len() } else { 0 })
+            .sum();
+        let Hashed { planned, mut new, named } = if inline_bytes > HASH_ELSEWHERE_BYTES {
+            tokio::task::spawn_blocking(move || hash(batches))
+                .await
+                .map_err(|error| Error::Internal(Box::new(error)))?
+        } else {
+            hash(batches)
+        };
+        let mut plan = Plan::default();
+        if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
+            let asked: Vec<ContentHash> = named.iter().chain(new.keys()).copied().collect();
+            for row in find_contents(self.pool(), repo_id, &asked).await? {
+                new.remove(&row.hash);
+                plan.known.insert(row.hash, row);
+            }
+            let missing: Vec<String> = named
+                .iter()
+                .filter(|hash| !plan.known.contains_key(*hash) && !new.contains_key(*hash))
+                .map(hex::encode)
+                .collect();
+            if !missing.is_empty() {
+                return Err(Error::ContentMissing(missing));
+            }
+        }
+        for (hash, bytes) in new {
+            let size = i64::try_from(bytes.len()).unwrap_or(i64::MAX);
+            let bytes = if self.blobs().is_external(bytes.len() as u64) {
+                let key = self.put_blob(repo_id, hash, Bytes::from(bytes)).await?;
+                NewBytes::Blob(key.as_str().to_owned())
+            } else {
+                NewBytes::Inline(bytes)
+            };
+            plan.new_contents.push(NewContent { hash, size, bytes });
+        }
+        Ok((planned, plan))
+    }
+
+    /// A key for a blob whose deletion is scheduled before its first byte is written: if nothing names it, it goes.
+    pub(crate) async fn scheduled_key(&self, repo_id: i64) -> Result<BlobKey> {
+        let key = self.blobs().new_key(repo_id);
+        schedule_blob_deletion(self.pool(), key.as_str(), UNNAMED_BLOB_HOURS).await?;
+        Ok(key)
+    }
+
+    async fn put_blob(&self, repo_id: i64, hash: ContentHash, bytes: Bytes) -> Result<BlobKey> {
+        let key = self.scheduled_key(repo_id).await?;
+        let limit = self.limits().content_bytes_max;
+        let stream = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
+        self.blobs().put(&key, stream, limit, Some(hash)).await?;
+        Ok(key)
+    }
+
+    /// Refuses a commit after which a path would be a file and a directory.
+    pub(crate) async fn check_in_the_way(
+        &self,
+        write: &mut Write,
+        locked: &LockedBranch,
+        changes: &[PlannedChange],
+    ) -> Result<()> {
+        let mut created = Vec::new();
+        let mut deleted = Vec::new();
+        for change in changes {
+            if change.hash.is_some() { &mut created } else { &mut deleted }.push(change.path.as_str());
+        }
+        if created.is_empty() {
+            return Ok(());
+        }
+        let found =
+            files_in_the_way(&mut *write.transaction, &locked.branch, locked.repo_id, &created, &deleted).await?;
+        match found.first() {
+            None => Ok(()),
+            Some((path, in_the_way)) => Err(Error::refused(
+                ErrorCode::Conflict,
+                format!("'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'", locked.branch.name),
+            )),
+        }
+    }
+}
+
+struct Hashed {
+    planned: Vec<Vec<PlannedChange>>,
+    /// Bytes that came, by hash.
+    new: HashMap<ContentHash, Vec<u8>>,
+    /// Hashes that the request only names.
+    named: HashSet<ContentHash>,
+}
+
+fn hash(batches: Vec<Vec<FileChange>>) -> Hashed {
+    let mut new = HashMap::new();
+    let mut named = HashSet::new();
+    let mut plan = |change: FileChange| {
+        let hash = match change.bytes {
+            ChangedBytes::Inline(bytes) => {
+                let hash: ContentHash = Sha256::digest(&bytes).into();
+                new.insert(hash, bytes);
+                Some(hash)
+            }
+            ChangedBytes::Stored(hash) => {
+                named.insert(hash);
+                Some(hash)
+            }
+            ChangedBytes::Deleted => None,
+        };
+        PlannedChange {
+            path: change.path.into(),
+            hash,
+            content_type: change.content_type.filter(|_| hash.is_some()),
+            mode: change.mode,
+        }
+    };
+    let planned = batches.into_iter().map(|batch| batch.into_iter().map(&mut plan).collect()).collect();
+    Hashed { planned, new, named }
+}
+
+/// Builds the commits of one branch one after the other, each chained to the one before.
+pub(crate) struct ChainBuilder<'a> {
+    repo: &'a str,
+    branch: &'a str,
+    previous: String,
+    commits: Vec<NewCommit>,
+}
+
+/// What a commit is, apart from its files.
+pub(crate) struct CommitHead {
+    pub(crate) sequence: i64,
+    pub(crate) author: String,
+    pub(crate) message: String,
+    pub(crate) created_at: DateTime<Utc>,
+    pub(crate) replayed_from: Option<i64>,
+    pub(crate) imported_from: Option<String>,
+}
+
+impl<'a> ChainBuilder<'a> {
+    pub(crate) fn new(repo: &'a str, locked: &'a LockedBranch) -> Self {
+        let previous = locked.branch.head_hash.as_ref().map_or_else(|| GENESIS.to_owned(), hex::encode);
+        Self { repo, branch: &locked.branch.name, previous, commits: Vec::new() }
+    }
+
+    /// Adds a commit; `hashes` are the content hashes of its changes in the same order, none for deletions.
+    pub(crate) fn push(&mut self, head: CommitHead, changes: Vec<NewChange>, hashes: &[Option<String>]) {
+        let created_at = Timestamp::from(head.created_at);
+        self.previous = chain_hash(&ChainInput {
+            previous: &self.previous,
+            sequence: head.sequence,
+            repo: self.repo,
+            branch: self.branch,
+            author: &head.author,
+            message: &head.message,
+            created_at,
+            files: changes
+                .iter()
+                .zip(hashes)
+                .map(|(change, hash)| (change.path.as_str(), hash.as_deref().unwrap_or_default()))
+                .collect(),
+        });
+        self.commits.push(NewCommit {
+            sequence: head.sequence,
+            message: head.message,
+            author: head.author,
+            created_at: created_at.to_utc(),
+            commit_hash: hex::decode(&self.previous).unwrap_or_default(),
+            replayed_from: head.replayed_from,
+            imported_from: head.imported_from,
+            changes,
+        });
+    }
+
+    /// The commits, and the hash of the last one.
+    pub(crate) fn finish(self) -> (Vec<NewCommit>, String) {
+        (self.commits, self.previous)
+    }
+}
+
+/// Refuses when a branch is not where the request expected it.
+pub(crate) fn expect_head(locked: &LockedBranch, expected: Option<i64>) -> Result<()> {
+    match expected {
+        Some(expected) if expected != locked.branch.head_sequence => {
+            Err(Error::HeadMoved { branch: locked.branch.name.clone(), head_sequence: locked.branch.head_sequence })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses a text that is too long, or that PostgreSQL cannot store.
+pub(crate) fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<()> {
+    if text.len() > bytes_max {
+        return Err(Error::refused(ErrorCode::PayloadTooLarge, format!("{what} is longer than {bytes_max} bytes")));
+    }
+    if text.contains('\0') {
+        return Err(Error::bad_request(format!("{what} holds a NUL character")));
+    }
+    Ok(())
+}

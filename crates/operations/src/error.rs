@@ -1,0 +1,151 @@
+use docstore_blobs::{GetError, PutError};
+use docstore_database::CommitError;
+use docstore_models::{Conflict, ErrorCode, InvalidName};
+
+/// The result of an operation.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why an operation did not happen. Everything but [`Error::Internal`] and [`Error::OutcomeUnknown`] is a refusal that
+/// changed nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request cannot be met, for a reason that the caller can understand.
+    #[error("{message}")]
+    Refused {
+        /// The stable word.
+        code: ErrorCode,
+        /// The sentence.
+        message: String,
+    },
+    /// Both sides changed the same paths.
+    #[error("the branch conflicts with main")]
+    Conflicts(Vec<Conflict>),
+    /// The branch is not where the request expected it.
+    #[error("branch '{branch}' has moved to {head_sequence}; fetch it and try again")]
+    HeadMoved {
+        /// The branch.
+        branch: String,
+        /// Where it is.
+        head_sequence: i64,
+    },
+    /// The commit names contents that the repo does not have.
+    #[error("the repo does not have {} of the contents; upload them first", .0.len())]
+    ContentMissing(Vec<String>),
+    /// Something that we depend on is away; nothing was changed.
+    #[error("{0} is not available; nothing was changed, try again")]
+    Unavailable(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The database went away in the middle of a commit.
+    #[error("the database went away while the change was committed: it may have happened or not")]
+    OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Stored bytes do not match their hash.
+    #[error("the stored content is damaged")]
+    Corrupt(&'static str),
+    /// A defect.
+    #[error("internal server error")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// A refusal.
+    pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self::Refused { code, message: message.into() }
+    }
+
+    /// A request that makes no sense as it is.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self::refused(ErrorCode::BadRequest, message)
+    }
+
+    /// The caller may not do this, or may not know whether it exists.
+    #[must_use]
+    pub fn forbidden() -> Self {
+        Self::refused(ErrorCode::Forbidden, "forbidden")
+    }
+
+    /// The branch does not exist.
+    #[must_use]
+    pub fn branch_not_found() -> Self {
+        Self::refused(ErrorCode::BranchNotFound, "branch not found")
+    }
+
+    /// The stable word.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::Refused { code, .. } => *code,
+            Self::Conflicts(_) => ErrorCode::MergeConflict,
+            Self::HeadMoved { .. } => ErrorCode::HeadMoved,
+            Self::ContentMissing(_) => ErrorCode::ContentMissing,
+            Self::Unavailable(..) => ErrorCode::ServiceUnavailable,
+            Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
+            Self::Corrupt(_) => ErrorCode::ContentCorrupt,
+            Self::Internal(_) => ErrorCode::InternalError,
+        }
+    }
+}
+
+impl From<docstore_database::Error> for Error {
+    fn from(error: docstore_database::Error) -> Self {
+        if error.is_transient() {
+            return Self::Unavailable("the database", Box::new(error));
+        }
+        match error {
+            // A collector deleted the content between the look-up and the commit.
+            docstore_database::Error::Constraint { ref constraint, .. }
+                if constraint == "file_changes_content_id_fkey" =>
+            {
+                Self::Unavailable("one of the contents", Box::new(error))
+            }
+            docstore_database::Error::TimedOut(_) => Self::Unavailable("the database", Box::new(error)),
+            other => Self::Internal(Box::new(other)),
+        }
+    }
+}
+
+impl From<CommitError> for Error {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Refused(error) => error.into(),
+            CommitError::Unknown(error) => Self::OutcomeUnknown(Box::new(error)),
+        }
+    }
+}
+
+impl From<InvalidName> for Error {
+    fn from(error: InvalidName) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<docstore_blobs::Unavailable> for Error {
+    fn from(error: docstore_blobs::Unavailable) -> Self {
+        Self::Unavailable("the blob store", Box::new(error))
+    }
+}
+
+impl From<GetError> for Error {
+    fn from(error: GetError) -> Self {
+        match error {
+            GetError::NotFound => Self::Corrupt("a blob that the database names is not in the blob store"),
+            GetError::Corrupt(why) => Self::Corrupt(why),
+            GetError::Unavailable(error) => error.into(),
+        }
+    }
+}
+
+impl From<PutError> for Error {
+    fn from(error: PutError) -> Self {
+        match error {
+            PutError::TooLarge { limit_bytes } => Self::refused(
+                ErrorCode::PayloadTooLarge,
+                format!("the content is longer than the limit of {limit_bytes} bytes"),
+            ),
+            PutError::HashMismatch { actual } => Self::bad_request(format!(
+                "the content does not have the announced hash: it is {}",
+                hex::encode(actual)
+            )),
+            PutError::Source(cause) => Self::bad_request(format!("the content could not be received: {cause}")),
+            PutError::Unavailable(error) => error.into(),
+        }
+    }
+}

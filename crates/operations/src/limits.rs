@@ -1,0 +1,90 @@
+use docstore_settings::{Environment, Invalid, Variable};
+
+/// The variables that [`Limits`] read.
+pub const VARIABLES: &[Variable] = &[
+    Variable::new("DOCSTORE_COMMIT_FILES_MAX", "100000", "The most files that one commit may change."),
+    Variable::new("DOCSTORE_MESSAGE_BYTES_MAX", "1048576", "The longest commit message, in bytes."),
+    Variable::new(
+        "DOCSTORE_CONTENT_BYTES_MAX",
+        "5368709120",
+        "The longest file, in bytes. Longer uploads are refused with 413.",
+    ),
+    Variable::new(
+        "DOCSTORE_PAGE_ROWS_MAX",
+        "10000",
+        "The most rows that one page of a list holds; a larger `limit` is cut to this.",
+    ),
+    Variable::new("DOCSTORE_IMPORT_COMMITS_MAX", "2000", "The most commits in one import request."),
+    Variable::new("DOCSTORE_HASHES_MAX", "10000", "The most hashes or paths that one request may ask about."),
+    Variable::new("DOCSTORE_CHAIN_ROWS_MAX", "1000000", "The most entries that one chain request streams."),
+];
+
+/// The bounds of operations: what a request may cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The most files that one commit may change: one statement inserts them all.
+    pub commit_files_max: usize,
+    /// The longest commit message in bytes: it is in every chain and log that is read.
+    pub message_bytes_max: usize,
+    /// The longest file in bytes.
+    pub content_bytes_max: u64,
+    /// The most rows of one page: they are in memory at once.
+    pub page_rows_max: i64,
+    /// The most commits of one import: they are one transaction.
+    pub import_commits_max: usize,
+    /// The most hashes or paths that one request may ask about.
+    pub hashes_max: usize,
+    /// The most entries that one chain request streams.
+    pub chain_rows_max: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            commit_files_max: 100_000,
+            message_bytes_max: 1 << 20,
+            content_bytes_max: 5 << 30,
+            page_rows_max: 10_000,
+            import_commits_max: 2_000,
+            hashes_max: 10_000,
+            chain_rows_max: 1_000_000,
+        }
+    }
+}
+
+impl Limits {
+    /// Reads [`VARIABLES`].
+    ///
+    /// # Errors
+    /// Names the variable that cannot be used.
+    pub fn from_environment(environment: &Environment) -> Result<Self, Invalid> {
+        let default = Self::default();
+        let count = |name: &str, default: usize, max: u64| -> Result<usize, Invalid> {
+            let number = environment.number_or(name, default as u64, 1..=max)?;
+            usize::try_from(number).map_err(|_| Invalid::new(name, "is too large for this machine"))
+        };
+        let rows = |name: &str, default: i64| -> Result<i64, Invalid> {
+            let number = environment.number_or(name, default.unsigned_abs(), 1..=100_000_000)?;
+            i64::try_from(number).map_err(|_| Invalid::new(name, "is too large"))
+        };
+        Ok(Self {
+            commit_files_max: count("DOCSTORE_COMMIT_FILES_MAX", default.commit_files_max, 1_000_000)?,
+            message_bytes_max: count("DOCSTORE_MESSAGE_BYTES_MAX", default.message_bytes_max, 64 << 20)?,
+            content_bytes_max: environment.number_or(
+                "DOCSTORE_CONTENT_BYTES_MAX",
+                default.content_bytes_max,
+                1..=docstore_blobs::CONTENT_BYTES_MAX,
+            )?,
+            page_rows_max: rows("DOCSTORE_PAGE_ROWS_MAX", default.page_rows_max)?,
+            import_commits_max: count("DOCSTORE_IMPORT_COMMITS_MAX", default.import_commits_max, 100_000)?,
+            hashes_max: count("DOCSTORE_HASHES_MAX", default.hashes_max, 1_000_000)?,
+            chain_rows_max: rows("DOCSTORE_CHAIN_ROWS_MAX", default.chain_rows_max)?,
+        })
+    }
+
+    /// A page size: what was asked for, the default when nothing was, never more than the limit.
+    #[must_use]
+    pub fn page(&self, asked: Option<i64>, default: i64) -> i64 {
+        asked.unwrap_or(default).min(self.page_rows_max)
+    }
+}

@@ -1,0 +1,217 @@
+//! Merging a branch into `main`, and what stands between the two.
+
+use std::collections::{BTreeMap, HashMap};
+
+use docstore_database::{
+    append::{Footing, NewChange, append_commits, draw_sequences},
+    branches::{self, LockedBranch, lock_branch},
+    commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
+};
+use docstore_history::{Change, conflicts_between};
+use docstore_models::{
+    BranchStatus, Conflict, Diff, DiffEntry, ErrorCode, EventData, MAIN_BRANCH, MergeRequest, MergeResponse,
+};
+
+use crate::{
+    Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
+    changes::{ChainBuilder, CommitHead, expect_head},
+    write::{Write, begin},
+};
+
+impl Operations {
+    /// Merges a branch into `main` as one commit by the caller. A dry run tells what would happen, spends no number and
+    /// emits nothing; its answer is the head of `main` as it is.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `BRANCH_DRAFT`, `HEAD_MOVED`, or the conflicts.
+    pub async fn merge(
+        &self,
+        maintainer: &Maintainer,
+        key: Option<&IdempotencyKey>,
+        request: &MergeRequest,
+    ) -> Result<MergeResponse> {
+        if request.branch.is_empty() {
+            return Err(Error::bad_request("branch is required"));
+        }
+        if request.branch == MAIN_BRANCH {
+            return Err(Error::bad_request("cannot merge main into itself"));
+        }
+        let repo_id = maintainer.repo_id();
+        let mut write = begin!(self, maintainer.caller(), key);
+        let (main, branch) = lock_main_and(&mut write, repo_id, &request.branch).await?;
+        if branch.branch.draft {
+            return Err(Error::refused(ErrorCode::BranchDraft, "branch is in draft state"));
+        }
+        expect_head(&branch, request.expected_head)?;
+        let changes = latest_changes(&mut *write.transaction, branch.branch.id, branch.branch.floor_sequence).await?;
+        let paths: Vec<String> = changes.iter().map(|change| change.path.clone()).collect();
+        let on_main =
+            latest_changes_of(&mut *write.transaction, main.branch.id, branch.branch.base_sequence, &paths).await?;
+        let conflicts = conflicts(&changes, &on_main);
+        if !conflicts.is_empty() {
+            return Err(Error::Conflicts(conflicts));
+        }
+        check_in_the_way_on_main(&mut write, &main, &changes).await?;
+        if request.dry_run {
+            return Ok(MergeResponse { sequence: main.branch.head_sequence });
+        }
+        let mut sequence = main.branch.head_sequence;
+        if !changes.is_empty() {
+            sequence = append_merge(&mut write, maintainer, &main, &request.branch, &changes).await?;
+        }
+        branches::set_status(&mut *write.transaction, &branch, BranchStatus::Merged).await?;
+        let event = EventData::BranchMerged {
+            repo: maintainer.repo().to_owned(),
+            branch: request.branch.clone(),
+            sequence,
+            merged_by: maintainer.identity().to_owned(),
+        };
+        write.note(Some(repo_id), &event)?;
+        self.finish(write, MergeResponse { sequence }).await
+    }
+
+    /// What branch and `main` each changed since the branch's base, and where that conflicts.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn diff(&self, reader: &Reader, branch: &str) -> Result<Diff> {
+        if branch.is_empty() {
+            return Err(Error::bad_request("branch parameter is required"));
+        }
+        // One snapshot for all reads, so that the sides belong together.
+        let mut transaction = docstore_database::begin_snapshot(self.pool()).await?;
+        let row =
+            branches::branch(&mut *transaction, reader.repo_id(), branch).await?.ok_or_else(Error::branch_not_found)?;
+        let ours = latest_changes(&mut *transaction, row.id, row.floor_sequence).await?;
+        if branch == MAIN_BRANCH {
+            // Everything on main is changed since its base, 0, and nothing conflicts with itself.
+            let changes: Vec<DiffEntry> = ours.iter().map(entry).collect();
+            return Ok(Diff { branch_changes: changes.clone(), main_changes: changes, conflicts: Vec::new() });
+        }
+        let main = branches::branch(&mut *transaction, reader.repo_id(), MAIN_BRANCH)
+            .await?
+            .ok_or_else(Error::branch_not_found)?;
+        let theirs = latest_changes(&mut *transaction, main.id, row.base_sequence).await?;
+        Ok(Diff {
+            conflicts: conflicts(&ours, &theirs),
+            branch_changes: ours.iter().map(entry).collect(),
+            main_changes: theirs.iter().map(entry).collect(),
+        })
+    }
+}
+
+/// Locks `main` and then another, active branch: always in this order, so that nobody waits in a circle.
+pub(crate) async fn lock_main_and(write: &mut Write, repo_id: i64, name: &str) -> Result<(LockedBranch, LockedBranch)> {
+    let main = lock_branch(&mut write.transaction, repo_id, MAIN_BRANCH, false)
+        .await?
+        .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
+    let branch =
+        lock_branch(&mut write.transaction, repo_id, name, false).await?.ok_or_else(Error::branch_not_found)?;
+    if branch.branch.status != BranchStatus::Active {
+        return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
+    }
+    Ok((main, branch))
+}
+
+async fn append_merge(
+    write: &mut Write,
+    maintainer: &Maintainer,
+    main: &LockedBranch,
+    branch: &str,
+    changes: &[LatestChange],
+) -> Result<i64> {
+    let sequences = draw_sequences(&mut write.transaction, main, 1).await?;
+    let sequence = sequences.first().copied().unwrap_or_default();
+    let mut chain = ChainBuilder::new(maintainer.repo(), main);
+    let head = CommitHead {
+        sequence,
+        author: maintainer.identity().to_owned(),
+        message: format!("merge branch '{branch}'"),
+        created_at: main.now,
+        replayed_from: None,
+        imported_from: None,
+    };
+    let (rows, hashes) = rows_of(changes);
+    chain.push(head, rows, &hashes);
+    let (commits, _) = chain.finish();
+    let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
+    append_commits(&mut write.transaction, main, footing, &commits, &[]).await?;
+    Ok(sequence)
+}
+
+/// Changes as they are, to be appended elsewhere, with the hashes that go into the chain.
+pub(crate) fn rows_of(changes: &[LatestChange]) -> (Vec<NewChange>, Vec<Option<String>>) {
+    changes
+        .iter()
+        .map(|change| {
+            let row = NewChange {
+                path: change.path.clone(),
+                content_id: change.content_id,
+                mode: change.mode.to_i32(),
+                content_type: change.content_type.clone(),
+            };
+            (row, change.hash.as_ref().map(hex::encode))
+        })
+        .unzip()
+}
+
+/// Where two sides changed the same path to different results.
+pub(crate) fn conflicts(branch: &[LatestChange], main: &[LatestChange]) -> Vec<Conflict> {
+    let results = |changes: &[LatestChange]| -> BTreeMap<String, Change<i64>> {
+        changes
+            .iter()
+            .map(|change| (change.path.clone(), change.content_id.map(|id| (id, change.mode.to_i32()))))
+            .collect()
+    };
+    let versions = |changes: &'_ [LatestChange]| -> HashMap<String, String> {
+        changes.iter().filter_map(|change| Some((change.path.clone(), change.version_id?.to_string()))).collect()
+    };
+    let (mut on_branch, mut on_main) = (versions(branch), versions(main));
+    conflicts_between(&results(branch), &results(main))
+        .into_iter()
+        .map(|path| Conflict {
+            main_version_id: on_main.remove(&path).unwrap_or_default(),
+            branch_version_id: on_branch.remove(&path).unwrap_or_default(),
+            path,
+        })
+        .collect()
+}
+
+/// Refuses to bring changes to `main` after which a path would be a file and a directory.
+pub(crate) async fn check_in_the_way_on_main(
+    write: &mut Write,
+    main: &LockedBranch,
+    changes: &[LatestChange],
+) -> Result<()> {
+    let mut created = Vec::new();
+    let mut deleted = Vec::new();
+    for change in changes {
+        if change.content_id.is_some() { &mut created } else { &mut deleted }.push(change.path.as_str());
+    }
+    if created.is_empty() {
+        return Ok(());
+    }
+    let found = files_in_the_way(&mut *write.transaction, &main.branch, main.repo_id, &created, &deleted).await?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    // Shown like any other conflict: the path on the branch, which main has no file for.
+    let version = |path: &str| {
+        changes.iter().find(|change| change.path == path).and_then(|change| change.version_id).map(|id| id.to_string())
+    };
+    Err(Error::Conflicts(
+        found
+            .into_iter()
+            .map(|(path, _)| Conflict {
+                branch_version_id: version(&path).unwrap_or_default(),
+                main_version_id: String::new(),
+                path,
+            })
+            .collect(),
+    ))
+}
+
+fn entry(change: &LatestChange) -> DiffEntry {
+    let binary = change.content_type.as_deref().is_some_and(|content_type| !content_type.starts_with("text/"));
+    DiffEntry { path: change.path.clone(), version_id: change.version_id, binary }
+}

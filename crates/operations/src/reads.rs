@@ -1,0 +1,325 @@
+//! Reading: trees, files, commits, chains.
+
+use std::ops::Range;
+
+use bytes::Bytes;
+use docstore_blobs::{BlobKey, BlobStream, Stored};
+use docstore_database::{
+    commits,
+    contents::StoredBytes,
+    releases,
+    trees::{self, DirectoryRow, TreeQuery, TreeRow, behind, behind_directory},
+};
+use docstore_models::{
+    ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
+    TreeEntry,
+};
+use futures::{Stream, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::{Error, Operations, Reader, Result};
+
+/// A point of a branch to read at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReadPoint {
+    /// The branch.
+    pub branch: String,
+    /// The sequence; the head when absent.
+    pub at: Option<i64>,
+}
+
+/// The bytes of a file.
+pub enum FileBytes {
+    /// All of them, checked against their hash.
+    Whole(Bytes),
+    /// A stream that checks them on the way and ends in an error when they are damaged.
+    Stream(BlobStream),
+}
+
+/// A file that was found.
+pub struct FileRead {
+    /// The content.
+    pub version_id: Uuid,
+    /// SHA-256 of the bytes, lower-case hex.
+    pub content_hash: String,
+    /// The length in bytes.
+    pub size: u64,
+    /// The media type that came with the commit.
+    pub content_type: Option<String>,
+    /// The mode.
+    pub mode: FileMode,
+    /// Whether the answer can never change: it is for a sequence that the branch has passed.
+    pub settled: bool,
+    stored: StoredBytes,
+    hash: [u8; 32],
+}
+
+fn file_not_found() -> Error {
+    Error::refused(ErrorCode::NotFound, "file not found")
+}
+
+impl Operations {
+    /// Reads an `at` parameter: a sequence, or the name of a release.
+    ///
+    /// # Errors
+    /// When it is neither.
+    pub async fn resolve_at(&self, reader: &Reader, at: &str) -> Result<i64> {
+        if let Ok(sequence) = at.parse() {
+            return Ok(sequence);
+        }
+        let release = releases::release(self.pool(), reader.repo_id(), reader.repo(), at).await?;
+        release
+            .map(|release| release.sequence)
+            .ok_or_else(|| Error::bad_request("invalid 'at' parameter: not a sequence number or release name"))
+    }
+
+    /// What identifies a tree for ever: branch, base and limit. Equal tags mean equal trees.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn tree_tag(&self, reader: &Reader, point: &ReadPoint) -> Result<(String, bool)> {
+        let found = trees::tree_point(self.pool(), reader.repo_id(), &point.branch, point.at)
+            .await?
+            .ok_or_else(Error::branch_not_found)?;
+        let text =
+            format!("{}:{}:{}:{}", found.branch_id, found.base_sequence, found.floor_sequence, found.upto_sequence);
+        let settled = point.at.is_some_and(|at| at <= found.head_sequence);
+        Ok((hex::encode(Sha256::digest(text)), settled))
+    }
+
+    /// One page of a tree, in bytewise order of the paths.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn tree_page(
+        &self,
+        reader: &Reader,
+        point: &ReadPoint,
+        after: &str,
+        limit: Option<i64>,
+    ) -> Result<Vec<TreeEntry>> {
+        let from = behind(after);
+        let query = TreeQuery {
+            repo_id: reader.repo_id(),
+            branch: &point.branch,
+            at: point.at,
+            from: &from,
+            before: None,
+            limit: Some(self.limits().page(limit, 100)),
+        };
+        let rows: Vec<TreeRow> = trees::tree(self.pool(), &query).try_collect().await?;
+        if rows.is_empty() {
+            self.require_branch(reader, &point.branch).await?;
+        }
+        Ok(rows.into_iter().map(tree_entry).collect())
+    }
+
+    /// The children of a directory; `""` is the root. The cost is that of the children, however much is below them.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn directory(
+        &self,
+        reader: &Reader,
+        point: &ReadPoint,
+        directory: &str,
+        after: &str,
+        limit: Option<i64>,
+    ) -> Result<Vec<DirectoryEntry>> {
+        let directory = directory.trim_matches('/');
+        // A cursor may name a file or a directory; behind the directory is behind both.
+        let from = if after.is_empty() { String::new() } else { behind_directory(after.trim_end_matches('/')) };
+        let query = TreeQuery {
+            repo_id: reader.repo_id(),
+            branch: &point.branch,
+            at: point.at,
+            from: &from,
+            before: None,
+            limit: None,
+        };
+        let limit = usize::try_from(self.limits().page(limit, 100)).unwrap_or(100);
+        let mut connection = self.pool().acquire().await.map_err(docstore_database::Error::from)?;
+        let rows = trees::directory(&mut connection, &query, directory, limit).await?;
+        drop(connection);
+        if rows.is_empty() {
+            self.require_branch(reader, &point.branch).await?;
+        }
+        Ok(rows
+            .into_iter()
+            .map(|row| match row {
+                DirectoryRow::File(file) => DirectoryEntry::File(tree_entry(file)),
+                DirectoryRow::Directory(path) => DirectoryEntry::Directory { path },
+            })
+            .collect())
+    }
+
+    pub(crate) async fn require_branch(&self, reader: &Reader, branch: &str) -> Result<()> {
+        trees::tree_point(self.pool(), reader.repo_id(), branch, None)
+            .await?
+            .map(|_| ())
+            .ok_or_else(Error::branch_not_found)
+    }
+
+    /// Finds a file; its bytes are read by [`Operations::file_bytes`].
+    ///
+    /// # Errors
+    /// `NOT_FOUND` when the branch, or the file there, does not exist.
+    pub async fn file(&self, reader: &Reader, point: &ReadPoint, path: &str) -> Result<FileRead> {
+        let row = trees::file(self.pool(), reader.repo_id(), &point.branch, point.at, path)
+            .await?
+            .ok_or_else(file_not_found)?;
+        Ok(FileRead {
+            version_id: row.version_id,
+            content_hash: hex::encode(row.hash),
+            size: u64::try_from(row.size).unwrap_or_default(),
+            content_type: row.content_type,
+            mode: row.mode,
+            settled: row.settled,
+            stored: row.bytes,
+            hash: row.hash,
+        })
+    }
+
+    /// The bytes of a file, all or a range, checked against their hash.
+    ///
+    /// # Errors
+    /// `CONTENT_CORRUPT` when they do not match it; they are then not given.
+    pub async fn file_bytes(&self, file: FileRead, range: Option<Range<u64>>) -> Result<FileBytes> {
+        match file.stored {
+            StoredBytes::Inline(bytes) => {
+                let bytes = checked(bytes, &file.hash)?;
+                Ok(FileBytes::Whole(match range {
+                    None => bytes,
+                    Some(range) => {
+                        let end = usize::try_from(range.end).unwrap_or(usize::MAX).min(bytes.len());
+                        let start = usize::try_from(range.start).unwrap_or(usize::MAX).min(end);
+                        bytes.slice(start..end)
+                    }
+                }))
+            }
+            StoredBytes::Blob(key) => {
+                let key = parse_key(&key)?;
+                let expected = Stored { sha256: file.hash, size: file.size };
+                Ok(FileBytes::Stream(self.blobs().get(&key, &expected, range).await?))
+            }
+        }
+    }
+
+    /// The history of a file, newest first.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn file_history(
+        &self,
+        reader: &Reader,
+        branch: &str,
+        path: &str,
+        before: Option<i64>,
+        limit: Option<i64>,
+    ) -> Result<Vec<FileHistoryEntry>> {
+        let limit = self.limits().page(limit, 100);
+        let rows = commits::file_history(self.pool(), reader.repo_id(), branch, path, before, limit).await?;
+        if rows.is_empty() {
+            self.require_branch(reader, branch).await?;
+        }
+        Ok(rows)
+    }
+
+    /// One commit.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn commit_detail(&self, reader: &Reader, sequence: i64) -> Result<CommitDetail> {
+        let mut connection = self.pool().acquire().await.map_err(docstore_database::Error::from)?;
+        commits::commit(&mut connection, reader.repo_id(), sequence)
+            .await?
+            .ok_or_else(|| Error::refused(ErrorCode::NotFound, "commit not found"))
+    }
+
+    /// One page of the commits that lead to the head of a branch, newest first.
+    ///
+    /// # Errors
+    /// `BRANCH_NOT_FOUND`.
+    pub async fn log(
+        &self,
+        reader: &Reader,
+        branch: &str,
+        before: Option<i64>,
+        limit: Option<i64>,
+    ) -> Result<CommitList> {
+        let limit = self.limits().page(limit, 100);
+        // One row more than asked for tells whether there is a next page.
+        let mut rows: Vec<CommitSummary> =
+            commits::log(self.pool(), reader.repo_id(), branch, before, limit + 1).await?;
+        if rows.is_empty() {
+            self.require_branch(reader, branch).await?;
+        }
+        let page = usize::try_from(limit).unwrap_or(usize::MAX);
+        let more = rows.len() > page;
+        rows.truncate(page);
+        let next_before = if more { rows.last().map(|row| row.sequence) } else { None };
+        Ok(CommitList { commits: rows, next_before })
+    }
+
+    /// The commits between two numbers, both included, as a stream.
+    ///
+    /// # Errors
+    /// When the bounds are the wrong way round.
+    pub fn chain(
+        &self,
+        reader: &Reader,
+        branch: Option<&str>,
+        from: i64,
+        to: i64,
+        limit: Option<i64>,
+    ) -> Result<impl Stream<Item = Result<ChainEntry>> + Send + 'static> {
+        if from > to {
+            return Err(Error::bad_request("'from' must be <= 'to'"));
+        }
+        let limit = limit.unwrap_or(self.limits().chain_rows_max).min(self.limits().chain_rows_max);
+        let (pool, repo_id, branch) = (self.pool().clone(), reader.repo_id(), branch.map(str::to_owned));
+        // In pages, so that a slow reader holds no connection.
+        let pages = stream::try_unfold(Some((from, limit)), move |state| {
+            let (pool, branch) = (pool.clone(), branch.clone());
+            async move {
+                let Some((from, left)) = state else { return Ok::<_, Error>(None) };
+                let page = left.min(CHAIN_PAGE_ROWS);
+                let entries = commits::chain(&pool, repo_id, branch.as_deref(), from, to, page).await?;
+                let count = i64::try_from(entries.len()).unwrap_or(page);
+                let next = entries
+                    .last()
+                    .filter(|_| count == page && left > page)
+                    .map(|last| (last.sequence + 1, left - page));
+                Ok(Some((stream::iter(entries.into_iter().map(Ok)), next)))
+            }
+        });
+        Ok(pages.try_flatten())
+    }
+}
+
+/// How many entries of a chain are read at once: an entry of 100 files takes about 15 KB.
+const CHAIN_PAGE_ROWS: i64 = 500;
+
+/// The bytes, if they have the hash.
+pub(crate) fn checked(bytes: Vec<u8>, hash: &[u8; 32]) -> Result<Bytes> {
+    if Sha256::digest(&bytes).as_slice() == hash {
+        Ok(bytes.into())
+    } else {
+        Err(Error::Corrupt("bytes in the database do not have their hash"))
+    }
+}
+
+pub(crate) fn parse_key(key: &str) -> Result<BlobKey> {
+    key.parse().map_err(|error: docstore_blobs::NotABlobKey| Error::Internal(Box::new(error)))
+}
+
+fn tree_entry(row: TreeRow) -> TreeEntry {
+    TreeEntry {
+        path: row.path,
+        version_id: row.version_id,
+        content_hash: hex::encode(row.hash),
+        size: row.size,
+        mode: row.mode,
+    }
+}

@@ -1,0 +1,126 @@
+//! The frame of every change: one transaction for the change, its events, and the answer that a repeated request gets.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use docstore_auth::Caller;
+use docstore_database::{
+    Transaction,
+    event_log::{NewEvent, log_events},
+    idempotency::{claim_key, store_answer},
+};
+use docstore_models::{CloudEvent, ErrorCode, EventData};
+use serde::{Serialize, de::DeserializeOwned};
+use uuid::Uuid;
+
+use crate::{Error, Operations, Result};
+
+/// A key that the client chose for one write, and the hash of that write: sent again, it has one effect and gets the
+/// same answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// The client's key; unique per identity.
+    pub key: String,
+    /// SHA-256 of method, path and body.
+    pub request_hash: Vec<u8>,
+}
+
+/// A write that has begun.
+pub(crate) enum Begun<T> {
+    /// The same request was answered before; this is the answer.
+    Before(T),
+    /// It is new.
+    Now(Write),
+}
+
+/// The transaction of one write.
+pub(crate) struct Write {
+    pub(crate) transaction: Transaction,
+    identity: String,
+    key: Option<IdempotencyKey>,
+    events: Vec<NewEvent>,
+    now: DateTime<Utc>,
+}
+
+impl Operations {
+    /// Begins a write.
+    pub(crate) async fn begin<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Begun<T>> {
+        let mut transaction = docstore_database::begin(self.pool()).await?;
+        let identity = caller.identity().as_str().to_owned();
+        if let Some(key) = key
+            && let Some(stored) = claim_key(&mut transaction, &identity, &key.key, &key.request_hash).await?
+        {
+            if stored.request_hash != key.request_hash {
+                return Err(Error::refused(
+                    ErrorCode::IdempotencyKeyReused,
+                    "the idempotency key was used before for another request; choose a new key",
+                ));
+            }
+            let answer = serde_json::from_str(&stored.answer).map_err(|error| Error::Internal(Box::new(error)))?;
+            return Ok(Begun::Before(answer));
+        }
+        Ok(Begun::Now(Write { transaction, identity, key: key.cloned(), events: Vec::new(), now: self.now() }))
+    }
+
+    /// Commits a write with its events and its answer.
+    pub(crate) async fn finish<T: Serialize>(&self, mut write: Write, answer: T) -> Result<T> {
+        if !write.events.is_empty() {
+            log_events(&mut *write.transaction, &write.events).await?;
+        }
+        if let Some(key) = &write.key {
+            let text = serde_json::to_string(&answer).map_err(|error| Error::Internal(Box::new(error)))?;
+            store_answer(&mut *write.transaction, &write.identity, &key.key, &text).await?;
+        }
+        docstore_database::commit(write.transaction).await?;
+        (self.inner.on_commit)();
+        Ok(answer)
+    }
+}
+
+impl Write {
+    /// Notes an event, to be logged with the change.
+    pub(crate) fn note(&mut self, repo_id: Option<i64>, data: &EventData) -> Result<()> {
+        self.events.push(envelope(self.now, repo_id, data)?);
+        Ok(())
+    }
+
+    /// Hands over the events noted so far, to whoever logs them itself.
+    pub(crate) fn take_events(&mut self) -> Vec<NewEvent> {
+        std::mem::take(&mut self.events)
+    }
+}
+
+/// Makes the log row of an event: a CloudEvents envelope in the contract's order of keys (server §8.1).
+fn envelope(now: DateTime<Utc>, repo_id: Option<i64>, data: &EventData) -> Result<NewEvent> {
+    let event_id = Uuid::now_v7();
+    let internal = |error: serde_json::Error| Error::Internal(Box::new(error));
+    let event = CloudEvent {
+        specversion: "1.0".to_owned(),
+        r#type: data.event_type().to_owned(),
+        source: data.source(),
+        id: event_id,
+        time: now.to_rfc3339_opts(SecondsFormat::Nanos, true),
+        datacontenttype: "application/json".to_owned(),
+        data: serde_json::value::to_raw_value(data).map_err(internal)?,
+    };
+    Ok(NewEvent {
+        event_id,
+        subject: data.subject(),
+        repo_id,
+        event_type: event.r#type.clone(),
+        payload: serde_json::to_string(&event).map_err(internal)?,
+    })
+}
+
+/// Begins a write, or returns the answer that the same request got before.
+macro_rules! begin {
+    ($operations:expr, $caller:expr, $key:expr) => {
+        match $operations.begin($caller, $key).await? {
+            $crate::write::Begun::Before(answer) => return Ok(answer),
+            $crate::write::Begun::Now(write) => write,
+        }
+    };
+}
+pub(crate) use begin;
