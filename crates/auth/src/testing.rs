@@ -225,11 +225,11 @@ pub fn patched(mut claims: Value, patch: &Value) -> Value {
 /// What is wrong with every answer of a [`TestIssuer`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// It fails with this status.
+    /// It has this status, although the document is there.
     Status(u16),
     /// It sends a page with status 200 that is none of its documents.
     Garbage,
-    /// It sends more than anybody should read.
+    /// It is longer than anybody should read, although the document is there.
     Oversized,
     /// It takes the request and never answers.
     Silence,
@@ -249,6 +249,7 @@ struct Shared {
     keys: Mutex<Vec<TestKey>>,
     fault: Mutex<Option<Fault>>,
     pending: Mutex<HashMap<String, Pending>>,
+    discovery_patch: Mutex<Value>,
     token_patch: Mutex<Value>,
     without_id_token: Mutex<bool>,
     email: Mutex<String>,
@@ -279,6 +280,7 @@ impl TestIssuer {
             keys: Mutex::new(keys),
             fault: Mutex::new(None),
             pending: Mutex::default(),
+            discovery_patch: Mutex::new(json!({})),
             token_patch: Mutex::new(json!({})),
             without_id_token: Mutex::new(false),
             email: Mutex::new("alice@example.com".to_owned()),
@@ -326,6 +328,11 @@ impl TestIssuer {
     /// Breaks or mends it.
     pub fn set_fault(&self, fault: Option<Fault>) {
         *self.shared.fault.lock().unwrap() = fault;
+    }
+
+    /// Puts these entries over those of the discovery document.
+    pub fn patch_discovery(&self, patch: Value) {
+        *self.shared.discovery_patch.lock().unwrap() = patch;
     }
 
     /// Puts these claims over those of the id tokens that the token endpoint sends.
@@ -428,9 +435,11 @@ impl Shared {
         let fault = *self.fault.lock().unwrap();
         match fault {
             None => axum::Json(document).into_response(),
-            Some(Fault::Status(status)) => StatusCode::from_u16(status).unwrap().into_response(),
+            Some(Fault::Status(status)) => {
+                (StatusCode::from_u16(status).unwrap(), axum::Json(document)).into_response()
+            }
             Some(Fault::Garbage) => "<html>Sign in to this network</html>".into_response(),
-            Some(Fault::Oversized) => " ".repeat(1024 * 1024).into_response(),
+            Some(Fault::Oversized) => format!("{document}{}", " ".repeat(1024 * 1024)).into_response(),
             Some(Fault::Silence) => std::future::pending().await,
         }
     }
@@ -444,6 +453,7 @@ async fn discovery(State(shared): State<Arc<Shared>>) -> Response {
         "token_endpoint": format!("{url}/token"), "response_types_supported": ["code"],
         "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256", "ES256"],
     });
+    let document = patched(document, &shared.discovery_patch.lock().unwrap().clone());
     shared.answer(document).await
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use serde_json::json;
 use tokio::sync::Semaphore;
 
 use super::{World, alice};
@@ -55,11 +56,13 @@ async fn unknown_keys_cost_one_fetch_per_interval() {
 async fn a_token_that_cannot_verify_costs_no_fetch() {
     let world = World::new().await;
     let claims = world.issuer.person("a@b");
-    for header in [serde_json::json!({ "alg": "none", "kid": "x" }), serde_json::json!({ "alg": "RS256" })] {
+    for header in [json!({ "alg": "none", "kid": "x" }), json!({ "alg": "RS256" })] {
         let token = crate::testing::compact(&header, &claims, |_| b"x".to_vec());
         assert!(world.ask_with_token(&token).await.is_err());
     }
     assert!(world.ask_with_token("a.b.c").await.is_err());
+    assert!(world.ask_with_token(&world.issuer.iap_assertion("a@b")).await.is_err());
+    assert!(world.ask_with_assertion(&world.issuer.id_token("a@b")).await.is_err());
     assert_eq!((world.issuer.key_fetches(), world.issuer.discovery_fetches()), (0, 0));
 }
 
@@ -113,12 +116,28 @@ async fn a_discovery_document_about_another_issuer_lends_no_keys() {
     let (world, other) = (World::new().await, World::new().await);
     let alias = other.issuer.url().replace("127.0.0.1", "localhost");
     let authenticator = super::authenticator(&other.issuer, &world.clock, &[("OIDC_LOGIN_ISSUER", &alias)]);
-    let claims = crate::testing::patched(other.issuer.person("a@b"), &serde_json::json!({ "iss": alias }));
+    let claims = crate::testing::patched(other.issuer.person("a@b"), &json!({ "iss": alias }));
     let key = TestKey::rsa("k");
     other.issuer.publish(vec![key.clone()]);
     let token = format!("Bearer {}", key.token(&claims));
     assert_eq!(super::ask(&authenticator, &[("authorization", &token)]).await, Err(Reason::KeysUnavailable));
     assert_eq!((other.issuer.discovery_fetches(), other.issuer.key_fetches()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_discovery_document_cannot_lead_to_plain_http() {
+    for (document, allowed, wanted) in [
+        (json!({ "jwks_uri": "http://keys.example.invalid/" }), "false", false),
+        (json!({ "token_endpoint": "http://id.example.invalid/token" }), "false", false),
+        (json!({ "token_endpoint": "http://id.example.invalid/token" }), "true", true),
+        (json!({ "token_endpoint": "https://id.example.invalid/token" }), "false", true),
+    ] {
+        let world = World::with(&[("DOCSTORE_AUTH_PLAIN_HTTP", allowed)]).await;
+        world.issuer.patch_discovery(document.clone());
+        let outcome = world.ask_with_token(&world.issuer.id_token("alice@example.com")).await;
+        let wanted = if wanted { alice(Via::IdToken) } else { Err(Reason::KeysUnavailable) };
+        assert_eq!(outcome, wanted, "{document}");
+    }
 }
 
 /// A document that is a number: how many fetches have been made. Each fetch waits for a permit.
@@ -201,7 +220,7 @@ async fn who_hangs_up_neither_stops_a_fetch_nor_starts_another() {
         settle().await;
     }
     assert_eq!(counted.begun.load(Ordering::SeqCst), 1);
-    counted.gate.add_permits(1);
+    counted.gate.add_permits(10);
     assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(1));
     assert_eq!(counted.begun.load(Ordering::SeqCst), 1);
 }
@@ -222,19 +241,36 @@ async fn when_a_document_has_aged_one_caller_waits_and_the_others_do_not() {
 }
 
 #[tokio::test]
+async fn an_aged_document_is_not_asked_for_more_often_than_the_interval() {
+    let counted = counted();
+    counted.gate.add_permits(10);
+    assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(1));
+    counted.clock.advance(60 * SECOND);
+    counted.broken.store(true, Ordering::SeqCst);
+    for _ in 0..5 {
+        assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(1));
+    }
+    assert_eq!(counted.begun.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
 async fn a_clock_that_was_set_back_locks_nobody_out() {
     let counted = counted();
-    counted.gate.add_permits(2);
+    counted.gate.add_permits(10);
     assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(1));
     counted.clock.set_back(86_400 * SECOND);
-    assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(2));
+    counted.broken.store(true, Ordering::SeqCst);
+    assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(1));
+    counted.broken.store(false, Ordering::SeqCst);
+    counted.clock.advance(10 * SECOND);
+    assert_eq!(counted.remote.find(|number| Some(*number)).await, Ok(3));
     assert_eq!(counted.remote.find(|_| None::<usize>).await, Err(Miss::Unknown));
 }
 
 #[tokio::test]
 async fn after_a_failed_look_an_unknown_key_is_no_verdict() {
     let counted = counted();
-    counted.gate.add_permits(3);
+    counted.gate.add_permits(10);
     assert_eq!(counted.remote.find(|_| None::<usize>).await, Err(Miss::Unknown));
     counted.broken.store(true, Ordering::SeqCst);
     counted.clock.advance(10 * SECOND);

@@ -127,7 +127,11 @@ async fn every_wrong_signature_is_refused() {
                 unreadable,
             ),
             ("other claims under a good signature", format!("{other_claims}{signature}"), Reason::BadSignature),
-            ("a changed signature", format!("{message}.A{}", &signature[1..]), Reason::BadSignature),
+            (
+                "a changed signature",
+                format!("{message}.{}{}", if signature.starts_with('A') { "B" } else { "A" }, &signature[1..]),
+                Reason::BadSignature,
+            ),
             ("a padded signature", format!("{good}=="), Reason::BadSignature),
             ("four parts", format!("{good}.x"), unreadable),
             ("two parts", message.to_owned(), unreadable),
@@ -273,8 +277,8 @@ async fn keys_that_are_not_for_this_are_not_used() {
         let document = json!({ "keys": [patched(good.clone(), &patch), TestKey::ec("other").jwk(), {"kty": 7}, null] });
         let keys = crate::keys::KeySet::parse(document.to_string().as_bytes()).unwrap();
         let (message, signature) = token.rsplit_once('.').unwrap();
-        let verifies = keys.find("k").is_some_and(|key| key.verifies(message.as_bytes(), signature));
-        assert_eq!(verifies, usable, "{patch}");
+        assert_eq!(keys.find("k").is_some(), usable, "{patch}");
+        assert!(keys.find("k").is_none_or(|key| key.verifies(message.as_bytes(), signature)), "{patch}");
     }
     for useless in [
         "{}",
