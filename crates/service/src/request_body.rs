@@ -1,0 +1,124 @@
+//! Reading request bodies within limits.
+
+use std::error::Error;
+
+use axum::{
+    body::Body,
+    response::{IntoResponse, Response},
+};
+use bytes::Bytes;
+use docstore_models::ErrorCode;
+use http::{HeaderMap, HeaderValue, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crate::{error_response, limit_reached};
+
+/// Why a request body could not be read. As an answer it is 413, 408 or 400 and closes the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// It is larger than the endpoint takes.
+    #[error("the request body is larger than {limit} bytes")]
+    TooLarge {
+        /// What the endpoint takes, in bytes.
+        limit: u64,
+    },
+    /// The client stopped sending.
+    #[error("the request body did not arrive in time")]
+    TimedOut,
+    /// The client went away or broke the framing.
+    #[error("the request body is broken off or malformed")]
+    Broken,
+}
+
+impl BodyError {
+    /// What an error of a body's stream means, for those who read a body piece by piece.
+    #[must_use]
+    pub fn of(error: &(dyn Error + 'static)) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            if let Some(error) = error.downcast_ref::<std::io::Error>() {
+                // Made by the connection's byte stream when a body makes no progress.
+                if error.kind() == std::io::ErrorKind::TimedOut {
+                    return Self::TimedOut;
+                }
+            }
+            cause = error.source();
+        }
+        Self::Broken
+    }
+
+    /// A body that went over the limit of those who count for themselves. It is counted.
+    #[must_use]
+    pub fn too_large(limit: u64) -> Self {
+        limit_reached("body_bytes");
+        Self::TooLarge { limit }
+    }
+
+    /// The code on the wire.
+    #[must_use]
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::TooLarge { .. } => ErrorCode::PayloadTooLarge,
+            Self::TimedOut => ErrorCode::RequestTimeout,
+            Self::Broken => ErrorCode::BadRequest,
+        }
+    }
+}
+
+impl IntoResponse for BodyError {
+    fn into_response(self) -> Response {
+        let mut response = error_response(self.code(), &self.to_string(), None);
+        // The rest of the body is not wanted, and without it there is no next request.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+    }
+}
+
+/// Refuses a body by its declared length, before any of it is read.
+///
+/// # Errors
+/// When `Content-Length` is above the limit, in bytes.
+pub fn check_declared_length(headers: &HeaderMap, limit: u64) -> Result<(), BodyError> {
+    let declared = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match declared {
+        Some(length) if length > limit => Err(BodyError::too_large(limit)),
+        _ => Ok(()),
+    }
+}
+
+/// A whole body of at most `limit` bytes.
+///
+/// # Errors
+/// When it is larger, too slow, or broken.
+pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
+    match Limited::new(body, limit).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::too_large(limit as u64)),
+        Err(error) => Err(BodyError::of(&*error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_within_the_limit_is_read() {
+        assert_eq!(read_body(Body::from("12345"), 5).await, Ok(Bytes::from("12345")));
+        assert_eq!(read_body(Body::from("123456"), 5).await, Err(BodyError::TooLarge { limit: 5 }));
+    }
+
+    #[test]
+    fn a_declared_length_above_the_limit_is_refused() {
+        let headers = HeaderMap::from_iter([(header::CONTENT_LENGTH, HeaderValue::from_static("6"))]);
+        assert_eq!(check_declared_length(&headers, 5), Err(BodyError::TooLarge { limit: 5 }));
+        assert_eq!(check_declared_length(&headers, 6), Ok(()));
+        assert_eq!(check_declared_length(&HeaderMap::new(), 0), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn the_connection_is_closed_after_a_refused_body() {
+        let response = BodyError::TooLarge { limit: 5 }.into_response();
+        assert_eq!((response.status().as_u16(), &response.headers()["connection"]), (413, &"close".parse().unwrap()));
+    }
+}

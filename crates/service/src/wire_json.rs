@@ -1,0 +1,114 @@
+//! JSON as it goes over the wire (contract, server §0.1).
+
+use std::io::{self, Write};
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
+use serde::Serialize;
+use serde_json::ser::Formatter;
+
+use crate::internal_error;
+
+/// An answer as one JSON value.
+///
+/// Unlike axum's own it ends the value with a line feed and escapes `<`, `>`, `&`, U+2028 and U+2029, so that the
+/// bytes are those of the contract and are inert when a page holds them.
+#[derive(Clone, Copy, Debug)]
+pub struct Json<T>(pub T);
+
+/// The bytes of a value on the wire: one JSON value and a line feed.
+///
+/// A `serde_json::value::RawValue` inside goes out as it is, without the escapes.
+///
+/// # Errors
+/// When the value cannot be JSON, such as a map whose keys are not strings.
+pub fn wire_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
+    let mut bytes = Vec::with_capacity(256);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, WireFormatter))?;
+    bytes.push(b'\n');
+    Ok(bytes.into())
+}
+
+impl<T: Serialize> IntoResponse for Json<T> {
+    fn into_response(self) -> Response {
+        match wire_json(&self.0) {
+            Ok(bytes) => json_response(StatusCode::OK, bytes),
+            Err(error) => internal_error(&error),
+        }
+    }
+}
+
+/// An answer whose JSON is made already.
+pub(crate) fn json_response(status: StatusCode, bytes: Bytes) -> Response {
+    let mut response = Response::new(bytes.into());
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+struct WireFormatter;
+
+impl Formatter for WireFormatter {
+    fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let bytes = fragment.as_bytes();
+        let mut written = 0;
+        for (at, byte) in bytes.iter().enumerate() {
+            let (escape, length): (&[u8], usize) = match byte {
+                b'<' => (b"\\u003c", 1),
+                b'>' => (b"\\u003e", 1),
+                b'&' => (b"\\u0026", 1),
+                // U+2028 and U+2029 are E2 80 A8 and E2 80 A9.
+                0xE2 => match bytes.get(at + 1..at + 3) {
+                    Some([0x80, 0xA8]) => (b"\\u2028", 3),
+                    Some([0x80, 0xA9]) => (b"\\u2029", 3),
+                    _ => continue,
+                },
+                _ => continue,
+            };
+            writer.write_all(&bytes[written..at])?;
+            writer.write_all(escape)?;
+            written = at + length;
+        }
+        writer.write_all(&bytes[written..])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_value_a_line_feed_and_the_escapes() {
+        let bytes = wire_json(&json!({"a": "<b> & \u{2028}\u{2029}\u{2030} \"\\\n é"})).unwrap();
+        insta::assert_snapshot!(
+            std::str::from_utf8(&bytes).unwrap().escape_debug(),
+            @r#"{\"a\":\"\\u003cb\\u003e \\u0026 \\u2028\\u2029‰ \\\"\\\\\\n é\"}\n"#
+        );
+    }
+
+    #[test]
+    fn keys_are_escaped_too() {
+        assert_eq!(&wire_json(&json!({"<": null})).unwrap()[..], b"{\"\\u003c\":null}\n");
+    }
+
+    #[tokio::test]
+    async fn the_type_has_no_charset() {
+        let response = Json(json!([1])).into_response();
+        assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+        let body = axum::body::to_bytes(response.into_body(), 100).await.unwrap();
+        assert_eq!(&body[..], b"[1]\n");
+    }
+
+    proptest! {
+        #[test]
+        fn a_parser_sees_no_difference(text in any::<String>()) {
+            let bytes = wire_json(&text).unwrap();
+            prop_assert_eq!(serde_json::from_slice::<String>(&bytes).unwrap(), text);
+            prop_assert!(!bytes.iter().any(|byte| b"<>&".contains(byte)));
+        }
+    }
+}
