@@ -95,7 +95,7 @@ fn large_json(
     let json = serde_json::to_string(content).map_err(internal)?;
     let mark = "\"content\":\"";
     let split = json.find(mark).map_or(json.len(), |at| at + mark.len());
-    let (before, after) = (Bytes::copy_from_slice(json[..split].as_bytes()), format!("{}\n", &json[split..]));
+    let (before, after) = (Bytes::copy_from_slice(&json.as_bytes()[..split]), format!("{}\n", &json[split..]));
     // Base64 takes three bytes at a time; what is left over waits for the next chunk.
     let encoded = stream::try_unfold((bytes, BytesMut::new(), false), |(mut bytes, mut rest, done)| async move {
         if done {

@@ -1,0 +1,11 @@
+//! The API through its real socket, on a real PostgreSQL; a module per subject. One binary, since each links the server.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    unused_must_use,
+    reason = "tests stop at the first surprise"
+)]
+
+mod version_control;
