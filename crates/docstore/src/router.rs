@@ -3,14 +3,17 @@
 use axum::{
     Router,
     extract::{MatchedPath, Request},
-    http::{HeaderValue, Uri, header},
+    http::{Extensions, HeaderMap, HeaderValue, StatusCode, Uri, Version, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
 use docstore_service::RequestFacts;
 use tower::{ServiceExt, service_fn};
-use tower_http::compression::CompressionLayer;
+use tower_http::{
+    CompressionLevel,
+    compression::{CompressionLayer, Predicate, predicate::SizeAbove},
+};
 use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -92,7 +95,7 @@ pub(crate) fn router(state: AppState) -> Router {
         .route_layer(middleware::from_fn(note_route))
         .with_state(state);
     // What is sent compressed is another representation: its tag may only be compared weakly (RFC 9110 §8.8.1).
-    let inner = inner.layer(CompressionLayer::new().gzip(true).zstd(true)).layer(middleware::map_response(weaken_tag));
+    let inner = inner.layer(compression()).layer(middleware::map_response(weaken_tag));
     let rewriting = service_fn(move |request: Request| {
         let inner = inner.clone();
         async move {
@@ -103,6 +106,28 @@ pub(crate) fn router(state: AppState) -> Router {
         }
     });
     Router::new().fallback_service(rewriting)
+}
+
+/// Below so many bytes compressing costs more than it saves.
+const COMPRESS_BYTES_MIN: u64 = 1024;
+
+/// Marks an answer whose bytes somebody compares with a checksum.
+#[derive(Clone, Copy)]
+pub(crate) struct SentAsIs;
+
+/// Compresses JSON and archives. Files as they are stay as they are: their length is known and ranges of them are, and
+/// events must not wait for a block to fill.
+fn compression() -> CompressionLayer<impl Predicate> {
+    let worth_it = |_: StatusCode, _: Version, headers: &HeaderMap, extensions: &Extensions| {
+        let content_type = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes);
+        matches!(content_type, Some(b"application/json" | b"application/x-tar"))
+            && extensions.get::<SentAsIs>().is_none()
+    };
+    CompressionLayer::new()
+        .gzip(true)
+        .zstd(true)
+        .quality(CompressionLevel::Fastest)
+        .compress_when(SizeAbove::new(COMPRESS_BYTES_MIN).and(worth_it))
 }
 
 /// Brings the path into the form of the route table, or answers at once.

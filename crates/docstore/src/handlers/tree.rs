@@ -13,6 +13,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::{Authenticated, JsonBody, Params, RepoName, RepoReader},
     respond::{Caching, not_modified, stream_body, tag, tagged_json},
+    router::SentAsIs,
     sdk::{is_go_sdk, list_for},
     state::AppState,
 };
@@ -129,7 +130,9 @@ async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> Api
         tracing::info!(repo, reason = "invalid_archive_signature", "access denied");
         return Ok(forbidden_text("forbidden"));
     }
-    Ok(tar_response(stream_body(state.operations.presigned_archive(&archive).await?)))
+    let mut response = tar_response(stream_body(state.operations.presigned_archive(&archive).await?));
+    response.extensions_mut().insert(SentAsIs);
+    Ok(response)
 }
 
 /// Download chosen files of a tree as tar. Readers.
