@@ -22,7 +22,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let mut environment = Arguments::of_process("docstore-dev").environment();
+    let arguments = Arguments::of_process("docstore-dev");
+    let mut environment = arguments.environment();
+    if arguments.is_healthcheck() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(docstore::healthcheck(&environment))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let identity = environment.text("DEV_IDENTITY").unwrap_or(IDENTITY).to_owned();
     for (name, value) in [("DEV_IDENTITY", identity.as_str()), ("BOOTSTRAP_ADMIN", &identity), ("LOG_FORMAT", "text")] {
         if environment.text(name).is_none() {

@@ -14,6 +14,22 @@ const FLAGS: [(&str, &str, &str); 7] = [
     ("iap-client-secret", "IAP_CLIENT_SECRET", "The desktop client's secret for Identity-Aware Proxy"),
 ];
 
+/// The subcommand that asks a running server instead of being one.
+const HEALTHCHECK: &str = "healthcheck";
+
+/// What `--version` says after the name: the version, and of a build that was told (`Dockerfile.server`) what it was built
+/// from, when and by whom.
+fn version() -> String {
+    let told = |value: Option<&'static str>| value.filter(|value| !matches!(*value, "" | "unknown"));
+    let Some(commit) = told(option_env!("COMMIT")) else { return env!("CARGO_PKG_VERSION").to_owned() };
+    let mut facts: Vec<String> = told(option_env!("VERSION")).map(str::to_owned).into_iter().collect();
+    facts.push(format!("commit {commit}"));
+    facts.extend(told(option_env!("DATE")).map(str::to_owned));
+    facts.push(format!("{}-{}", std::env::consts::ARCH, std::env::consts::OS));
+    facts.extend(told(option_env!("BUILT_BY")).map(|builder| format!("built by {builder}")));
+    format!("{} ({})", env!("CARGO_PKG_VERSION"), facts.join(", "))
+}
+
 /// The arguments of the server.
 #[derive(Clone, Debug)]
 pub struct Arguments(ArgMatches);
@@ -24,9 +40,14 @@ impl Arguments {
     pub fn command(name: &'static str) -> Command {
         FLAGS.into_iter().fold(
             Command::new(name)
-                .version(env!("CARGO_PKG_VERSION"))
+                .version(version())
                 .about("The DocStore server")
-                .after_help("All settings are environment variables: docs/configuration.md."),
+                .after_help("All settings are environment variables: docs/configuration.md.")
+                .disable_help_subcommand(true)
+                .subcommand(
+                    Command::new(HEALTHCHECK)
+                        .about("Asks the server on this machine whether it is ready; exits 0 or 1"),
+                ),
             |command, (flag, variable, help)| {
                 command
                     .arg(clap::Arg::new(flag).long(flag).value_name("VALUE").help(format!("{help} [env: {variable}]")))
@@ -38,6 +59,12 @@ impl Arguments {
     #[must_use]
     pub fn of_process(name: &'static str) -> Self {
         Self(Self::command(name).get_matches_from(std::env::args().map(two_dashes)))
+    }
+
+    /// Whether a running server shall be asked for its health.
+    #[must_use]
+    pub fn is_healthcheck(&self) -> bool {
+        self.0.subcommand_name() == Some(HEALTHCHECK)
     }
 
     /// The environment with the flags on top.
@@ -77,5 +104,18 @@ mod tests {
         assert_eq!(environment.text("DEV_IDENTITY"), Some("me@example.com"));
         assert_eq!(environment.text("BOOTSTRAP_ADMIN"), Some("you@example.com"));
         assert_eq!(environment.text("SESSION_SECRET"), Some("c2VjcmV0"), "an empty flag falls back to the variable");
+    }
+
+    #[test]
+    fn there_is_one_subcommand() {
+        let parse = |arguments: &[&str]| {
+            let arguments = arguments.iter().map(|argument| two_dashes((*argument).to_owned()));
+            Arguments::command("docstore").try_get_matches_from(arguments).map(Arguments)
+        };
+        assert!(parse(&["docstore", "healthcheck"]).unwrap().is_healthcheck());
+        assert!(!parse(&["docstore", "-dev-identity=me@example.com"]).unwrap().is_healthcheck());
+        for wrong in ["help", "serve", "-healthcheck", "--unknown"] {
+            assert!(parse(&["docstore", wrong]).is_err(), "{wrong}");
+        }
     }
 }

@@ -13,7 +13,9 @@ mod arguments;
 mod error;
 mod extract;
 mod handlers;
+mod healthcheck;
 mod lenient;
+mod own_host;
 mod paths;
 mod respond;
 mod router;
@@ -23,6 +25,7 @@ mod settings;
 mod state;
 
 pub use arguments::Arguments;
+pub use healthcheck::{NotReady, healthcheck};
 pub use server::{Server, StartError};
 pub use settings::{HttpLimits, Settings, VARIABLES, all_variables};
 

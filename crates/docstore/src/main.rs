@@ -16,7 +16,13 @@ fn main() -> ExitCode {
 }
 
 fn run() -> anyhow::Result<ExitCode> {
-    let environment = Arguments::of_process("docstore").environment();
+    let arguments = Arguments::of_process("docstore");
+    let environment = arguments.environment();
+    if arguments.is_healthcheck() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(docstore::healthcheck(&environment))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let settings = Settings::from_environment(&environment)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use docstore_auth::{Authenticator, system_clock, system_random};
+use docstore_auth::{Authenticator, Via, system_clock, system_random};
 use docstore_blobs::BlobStore;
 use docstore_events::Events;
 use docstore_operations::{Operations, Parts};
@@ -10,6 +10,7 @@ use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve}
 use tokio::{net::TcpListener, task::JoinHandle};
 
 use crate::{
+    own_host::keep_to_loopback,
     router::router,
     settings::Settings,
     state::{AppState, BodyMemory, StreamCounts},
@@ -61,8 +62,9 @@ impl Server {
             clock: system_clock(),
             on_commit: Arc::new(move || wake.commit_happened()),
         });
+        let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random())?;
         let state = AppState {
-            authenticator: Authenticator::new(settings.auth.clone(), system_clock(), system_random())?,
+            authenticator: authenticator.clone(),
             hub: events.hub.clone(),
             signer: settings.signer.clone(),
             limits: settings.http,
@@ -73,7 +75,9 @@ impl Server {
         };
         let listener = bind(&settings.service).await?;
         let address = listener.local_addr()?;
-        let router = observe(router(state), Observer::default());
+        say_who_may_come(&authenticator, address);
+        let router = keep_to_loopback(router(state), settings.auth.is_development(), address);
+        let router = observe(router, Observer::default());
         let mut tasks = Tasks::new(shutdown.clone());
         let interval = settings.maintenance_interval;
         tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));
@@ -110,6 +114,22 @@ async fn serve_until(
         Outcome::Cut { unfinished } => tracing::error!(unfinished, "shutdown error"),
     }
     outcome
+}
+
+/// Tells the operator who can come in, and when that is too many or too few.
+fn say_who_may_come(authenticator: &Authenticator, address: SocketAddr) {
+    let methods = authenticator.methods();
+    let names: Vec<&str> = methods.iter().map(|method| method.as_str()).collect();
+    tracing::info!(methods = names.join(","), "ways to sign in");
+    if methods.contains(&Via::Development) && !address.ip().to_canonical().is_loopback() {
+        tracing::warn!(
+            %address,
+            "DEV_IDENTITY is set and the address is not loopback: whoever reaches this server is the development identity"
+        );
+    }
+    if methods.is_empty() {
+        tracing::warn!("nobody can sign in: none of OAUTH_CLIENT_ID, IAP_AUDIENCE and DEV_IDENTITY is set");
+    }
 }
 
 /// Clears away what is no longer wanted, round after round.
