@@ -8,4 +8,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod access;
+mod documents;
+mod support;
 mod version_control;

@@ -1,0 +1,257 @@
+//! A server with an org, a repo and people in it, and one good request for every operation of the API.
+
+use docstore_database::Pool;
+use docstore_test_support::{ADMIN, Answer};
+use http::{HeaderMap, Method, StatusCode};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::{
+    identities::{Verified, claimed_job, give_role, make_member},
+    text_file, truth,
+};
+
+/// The repo of the fixture.
+pub(crate) const REPO: &str = "acme/app";
+
+/// The identities of the fixture and what they are in the repo [`REPO`] or its org.
+pub(crate) const PEOPLE: [(&str, &str); 8] = [
+    ("stranger@example.com", ""),
+    ("reader@example.com", "reader"),
+    ("writer@example.com", "writer"),
+    ("maintainer@example.com", "maintainer"),
+    ("admin-of-repo@example.com", "admin"),
+    ("member@example.com", "member"),
+    ("owner@example.com", "owner"),
+    ("creator@example.com", "creator"),
+];
+
+/// A request, complete but for the credential.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) method: Method,
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// An answer with its bytes. The body of a stream of events is left out.
+#[derive(Debug)]
+pub(crate) struct Got {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Vec<u8>,
+}
+
+/// The server with what is on it.
+pub(crate) struct Fixture {
+    pub(crate) verified: Verified,
+    pub(crate) pool: Pool,
+    pub(crate) http: reqwest::Client,
+    /// The id token of the global admin.
+    pub(crate) admin_token: String,
+    /// The request token of a CI job on `main`.
+    pub(crate) request_token: String,
+}
+
+impl Fixture {
+    pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
+        let verified = Verified::start_with(variables).await;
+        let pool = verified.app.pool().await;
+        let http = reqwest::Client::builder()
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .no_gzip()
+            .no_zstd()
+            .build()
+            .unwrap();
+        let admin_token = verified.issuer.id_token(ADMIN);
+        let mut fixture = Self { verified, pool, http, admin_token, request_token: String::new() };
+        fixture.fill().await;
+        fixture
+    }
+
+    async fn fill(&mut self) {
+        let creator = self.verified.issuer.id_token("creator@example.com");
+        for (path, body) in [
+            ("/orgs", json!({"name": "acme"})),
+            ("/repos", json!({"owner": "acme", "name": "app"})),
+            (
+                "/repos/acme/app/-/commit",
+                json!({"branch": "main", "message": "first", "files": [
+                    text_file("a.txt", "a"), text_file("docs/b.md", "b"), text_file("big.bin", &"x".repeat(6000))]}),
+            ),
+            ("/repos/acme/app/-/branch", json!({"name": "topic"})),
+            (
+                "/repos/acme/app/-/commit",
+                json!({"branch": "topic", "message": "second", "files": [text_file("c.txt", "c")]}),
+            ),
+            ("/repos/acme/app/-/releases", json!({"name": "v1"})),
+        ] {
+            let call = Call { method: Method::POST, path: path.to_owned(), body: body.to_string().into_bytes() };
+            let got = self.send(&call, &[bearer(&creator)]).await;
+            assert_eq!(got.status, 201, "{path}: {}", String::from_utf8_lossy(&got.body));
+        }
+        self.give_roles(REPO).await;
+        make_member(&self.pool, "acme", "member@example.com", "member").await;
+        make_member(&self.pool, "acme", "owner@example.com", "owner").await;
+        self.request_token = claimed_job(&self.pool, REPO, "main", "request-token-of-a-job").await;
+    }
+
+    async fn give_roles(&self, repo: &str) {
+        for (identity, role) in PEOPLE {
+            let role = if role == "creator" { "admin" } else { role };
+            if !matches!(role, "" | "member" | "owner") {
+                give_role(&self.pool, repo, identity, role).await;
+            }
+        }
+    }
+
+    /// Sends a request with these headers and reads the answer; of a stream only its head.
+    pub(crate) async fn send(&self, call: &Call, headers: &[(&str, String)]) -> Got {
+        let url = format!("{}{}", self.verified.app.base_url(), call.path);
+        let mut request = self.http.request(call.method.clone(), url);
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        if !call.body.is_empty() {
+            request = request.body(call.body.clone());
+        }
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let is_stream = headers.get("content-type").is_some_and(|value| value == "text/event-stream");
+        let body = if is_stream { Vec::new() } else { response.bytes().await.unwrap().to_vec() };
+        Got { status, headers, body }
+    }
+
+    /// Does something as the global admin, and insists that it works.
+    async fn admin(&self, method: Method, path: &str, body: Value) {
+        let call = Call { method, path: path.to_owned(), body: body.to_string().into_bytes() };
+        let got = self.send(&call, &[bearer(&self.admin_token)]).await;
+        assert!(got.status.is_success(), "{}: {}", call.path, String::from_utf8_lossy(&got.body));
+    }
+
+    /// Makes the creator of [`REPO`] do something there, and insists that it works.
+    async fn creator(&self, method: Method, path: &str, body: Value) {
+        let token = self.verified.issuer.id_token("creator@example.com");
+        let call = Call { method, path: path.to_owned(), body: body.to_string().into_bytes() };
+        let got = self.send(&call, &[bearer(&token)]).await;
+        assert!(got.status.is_success(), "{}: {}", call.path, String::from_utf8_lossy(&got.body));
+    }
+
+    /// A request of an operation that succeeds for whoever may do it, on something that was not used before: `fresh` is
+    /// different for each call. For what a role is needed in, the people of the fixture have theirs.
+    ///
+    /// An operation that is new in the document has to be added here.
+    pub(crate) async fn call(&self, operation: &str, fresh: usize) -> Call {
+        let (path, body) = self.request(operation, fresh).await;
+        let found = truth::document().operations.iter().find(|one| one.id == operation);
+        let method = found.unwrap_or_else(|| panic!("no operation {operation}")).method.clone();
+        Call { method, path, body }
+    }
+
+    async fn request(&self, operation: &str, n: usize) -> (String, Vec<u8>) {
+        const R: &str = "/repos/acme/app/-";
+        let none = Value::Null;
+        let (path, body): (String, Value) = match operation {
+            "healthz" => ("/healthz".into(), none),
+            "readyz" => ("/readyz".into(), none),
+            "metrics" => ("/metrics".into(), none),
+            "ds_config" => ("/.well-known/ds-config".into(), none),
+            "openapi" => ("/openapi.json".into(), none),
+            "login" => ("/auth/login".into(), none),
+            "callback" => ("/auth/callback".into(), none),
+            "logout" => ("/auth/logout".into(), none),
+            "whoami" => ("/whoami".into(), none),
+            "list_orgs" => ("/orgs".into(), none),
+            "create_org" => ("/orgs".into(), json!({"name": format!("org{n}")})),
+            "get_org" => ("/orgs/acme".into(), none),
+            "delete_org" => {
+                self.admin(Method::POST, "/orgs", json!({"name": format!("gone{n}")})).await;
+                make_member(&self.pool, &format!("gone{n}"), "member@example.com", "member").await;
+                make_member(&self.pool, &format!("gone{n}"), "owner@example.com", "owner").await;
+                (format!("/orgs/gone{n}"), none)
+            }
+            "list_org_repos" => ("/orgs/acme/repos".into(), none),
+            "list_repos" => ("/repos".into(), none),
+            "create_repo" => ("/repos".into(), json!({"owner": "acme", "name": format!("new{n}")})),
+            "get_repo" => ("/repos/acme/app".into(), none),
+            "delete_repo" => {
+                self.creator(Method::POST, "/repos", json!({"owner": "acme", "name": format!("gone{n}")})).await;
+                self.give_roles(&format!("acme/gone{n}")).await;
+                (format!("/repos/acme/gone{n}"), none)
+            }
+            "tree" => (format!("{R}/tree"), none),
+            "archive" => (format!("{R}/archive?branch=main"), none),
+            "archive_paths" => (format!("{R}/archive"), json!({"paths": ["a.txt"]})),
+            "presign_archive" => (format!("{R}/archive/presign"), none),
+            "file" => (format!("{R}/file/a.txt"), none),
+            "file_history" => (format!("{R}/file/a.txt/history"), none),
+            "get_commit" => (format!("{R}/commit/1"), none),
+            "list_commits" => (format!("{R}/commits"), none),
+            "chain" => (format!("{R}/chain?from=1&to=2"), none),
+            "diff" => (format!("{R}/diff?branch=topic"), none),
+            "list_branches" => (format!("{R}/branches"), none),
+            "repo_events" => (format!("{R}/events"), none),
+            "commit" => (
+                format!("{R}/commit"),
+                json!({"branch": "topic", "message": "m", "files": [text_file(&format!("f{n}.txt"), "x")]}),
+            ),
+            "missing_contents" => (format!("{R}/contents/missing"), json!({"hashes": ["0".repeat(64)]})),
+            "upload_content" => {
+                let bytes = format!("content {n}").into_bytes();
+                return (format!("{R}/contents/{}", hex::encode(Sha256::digest(&bytes))), bytes);
+            }
+            "enable_auto_merge" | "disable_auto_merge" => (format!("{R}/branch/topic/auto-merge"), none),
+            "create_branch" => (format!("{R}/branch"), json!({"name": format!("new{n}")})),
+            "get_branch" => (format!("{R}/branch/topic"), none),
+            "update_branch" => (format!("{R}/branch/topic"), json!({"draft": false})),
+            "delete_branch" => (format!("{R}/branch/{}", self.fresh_branch(n).await), none),
+            "merge" => (format!("{R}/merge"), json!({"branch": self.fresh_branch(n).await})),
+            "rebase" => (format!("{R}/rebase"), json!({"branch": self.fresh_branch(n).await})),
+            "list_releases" => (format!("{R}/releases"), none),
+            "create_release" => (format!("{R}/releases"), json!({"name": format!("v{n}.0")})),
+            "get_release" => (format!("{R}/releases/v1"), none),
+            "delete_release" => {
+                self.creator(Method::POST, &format!("{R}/releases"), json!({"name": format!("gone{n}")})).await;
+                (format!("{R}/releases/gone{n}"), none)
+            }
+            "list_roles" => (format!("{R}/roles"), none),
+            "set_role" => (format!("{R}/roles/new{n}@example.com"), json!({"role": "reader"})),
+            "delete_role" => {
+                give_role(&self.pool, REPO, &format!("gone{n}@example.com"), "reader").await;
+                (format!("{R}/roles/gone{n}@example.com"), none)
+            }
+            "purge" => (format!("{R}/purge"), json!({"older_than": "30d"})),
+            "import" => (
+                format!("{R}/import"),
+                json!({"branch": "topic", "commits": [{"author": "a@example.com", "message": "m",
+                    "imported_from": "git:1", "files": [text_file(&format!("i{n}.txt"), "x")]}]}),
+            ),
+            "all_events" => ("/events".into(), none),
+            other => panic!("the operation {other} is new: add a good request for it here"),
+        };
+        (path, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
+    }
+
+    async fn fresh_branch(&self, n: usize) -> String {
+        let name = format!("fresh{n}");
+        self.creator(Method::POST, "/repos/acme/app/-/branch", json!({"name": name})).await;
+        name
+    }
+}
+
+/// The header of a bearer.
+pub(crate) fn bearer(token: &str) -> (&'static str, String) {
+    ("authorization", format!("Bearer {token}"))
+}
+
+impl Got {
+    /// As an answer of the test app.
+    pub(crate) fn answer(&self) -> Answer {
+        Answer {
+            status: self.status,
+            headers: self.headers.clone(),
+            text: String::from_utf8_lossy(&self.body).into_owned(),
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! What the tests share.
+
+pub(crate) mod database_link;
+pub(crate) mod fixture;
+pub(crate) mod generated;
+pub(crate) mod identities;
+pub(crate) mod raw;
+mod transcript;
+pub(crate) mod truth;
+
+use docstore_test_support::Person;
+use serde_json::{Value, json};
+
+pub(crate) use transcript::Transcript;
+
+/// Where the repo of a new database is.
+pub(crate) const REPO: &str = "/repos/default/default/-";
+
+/// A file for the body of a commit, with its text.
+pub(crate) fn text_file(path: &str, text: &str) -> Value {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    json!({"path": path, "content": STANDARD.encode(text)})
+}
+
+/// Commits files to a branch and answers the new sequence. A file without text is deleted.
+pub(crate) async fn commit(who: &Person, repo: &str, branch: &str, files: &[(&str, Option<&str>)]) -> i64 {
+    let files: Vec<Value> = files
+        .iter()
+        .map(|(path, text)| text.map_or_else(|| json!({"path": path}), |text| text_file(path, text)))
+        .collect();
+    let body = json!({"branch": branch, "message": format!("change {branch}"), "files": files});
+    let committed = who.post(&format!("{repo}/commit"), &body).await.expect(201);
+    committed["sequence"].as_i64().unwrap()
+}
+
+/// Creates a branch.
+pub(crate) async fn branch(who: &Person, repo: &str, name: &str) {
+    who.post(&format!("{repo}/branch"), &json!({"name": name})).await.expect(201);
+}
+
+/// The paths of a list, for short assertions.
+pub(crate) fn paths(list: &Value) -> Vec<&str> {
+    list.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect()
+}
