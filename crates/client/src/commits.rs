@@ -1,8 +1,25 @@
 use docstore_models::{ChainEntry, CommitDetail, CommitList, CommitRequest, CommitResponse};
+use serde::Serialize;
 
 use crate::{Error, RepoClient, transport::Call};
 
+/// A commit as the original client sends it: servers ignore the author and take the authenticated identity.
+#[derive(Serialize)]
+struct AuthoredCommit<'a> {
+    author: &'a str,
+    #[serde(flatten)]
+    request: &'a CommitRequest,
+}
+
 impl RepoClient {
+    /// The same as [`RepoClient::commit`], with the field `author` of the contract.
+    ///
+    /// # Errors
+    /// As [`RepoClient::commit`].
+    pub async fn commit_as(&self, request: &CommitRequest, author: &str) -> Result<CommitResponse, Error> {
+        self.client.fetch(Call::post(self.path("commit")).json(&AuthoredCommit { author, request })?).await
+    }
+
     /// Commits changes to a branch.
     ///
     /// # Errors
