@@ -1,0 +1,82 @@
+//! One file per command, each with `Arguments` and `run`.
+
+pub(crate) mod auto_merge;
+pub(crate) mod branches;
+pub(crate) mod checkout;
+pub(crate) mod commit;
+pub(crate) mod completions;
+pub(crate) mod diff;
+pub(crate) mod import_git;
+pub(crate) mod init;
+pub(crate) mod log;
+pub(crate) mod login;
+pub(crate) mod logout;
+pub(crate) mod merge;
+pub(crate) mod orgs;
+pub(crate) mod pull;
+pub(crate) mod purge;
+pub(crate) mod ready;
+pub(crate) mod rebase;
+pub(crate) mod release;
+pub(crate) mod repos;
+pub(crate) mod resolve;
+pub(crate) mod restore;
+pub(crate) mod roles;
+pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod verify;
+pub(crate) mod whoami;
+
+use crate::{
+    Failure,
+    cli::Command,
+    session::Session,
+    workspace::{Scan, Workspace},
+};
+
+/// Runs one command.
+pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(), Failure> {
+    // Boxed, so that the largest command does not make every call as large as itself.
+    match command {
+        Command::Init(arguments) => Box::pin(init::run(session, arguments)).await,
+        Command::Status(arguments) => Box::pin(status::run(session, arguments)).await,
+        Command::Commit(arguments) => Box::pin(commit::run(session, arguments)).await,
+        Command::Checkout(arguments) => Box::pin(checkout::run(session, arguments)).await,
+        Command::Pull(arguments) => Box::pin(pull::run(session, arguments)).await,
+        Command::Merge(arguments) => Box::pin(merge::run(session, arguments)).await,
+        Command::Rebase(arguments) => Box::pin(rebase::run(session, arguments)).await,
+        Command::Resolve(arguments) => Box::pin(resolve::run(session, arguments)).await,
+        Command::Restore(arguments) => Box::pin(restore::run(session, arguments)).await,
+        Command::Diff(arguments) => Box::pin(diff::run(session, arguments)).await,
+        Command::Log(arguments) => Box::pin(log::run(session, arguments)).await,
+        Command::Show(arguments) => Box::pin(show::run(session, arguments)).await,
+        Command::Verify(arguments) => Box::pin(verify::run(session, arguments)).await,
+        Command::Ready(arguments) => Box::pin(ready::run(session, arguments)).await,
+        Command::AutoMerge(arguments) => Box::pin(auto_merge::run(session, arguments)).await,
+        Command::Branches(arguments) => Box::pin(branches::run(session, arguments)).await,
+        Command::Purge(arguments) => Box::pin(purge::run(session, arguments)).await,
+        Command::Orgs(arguments) => Box::pin(orgs::run(session, arguments)).await,
+        Command::Repos(arguments) => Box::pin(repos::run(session, arguments)).await,
+        Command::Roles(arguments) => Box::pin(roles::run(session, arguments)).await,
+        Command::Release(arguments) => Box::pin(release::run(session, arguments)).await,
+        Command::ImportGit(arguments) => Box::pin(import_git::run(session, arguments)).await,
+        Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,
+        Command::Logout(arguments) => logout::run(session, &arguments),
+        Command::Whoami(arguments) => whoami::run(session, &arguments),
+        Command::Completions(arguments) => completions::run(session, &arguments),
+    }
+}
+
+/// Looks at the workspace and passes on what that brought to light.
+pub(crate) fn scan(session: &mut Session<'_>, workspace: &Workspace) -> Result<Scan, Failure> {
+    let scan = workspace.scan()?;
+    for warning in &scan.warnings {
+        session.warn(warning);
+    }
+    Ok(scan)
+}
+
+/// The failure of a command that would run over uncommitted changes.
+pub(crate) fn uncommitted_changes() -> Failure {
+    Failure::conflict("uncommitted changes -- commit or discard first")
+}

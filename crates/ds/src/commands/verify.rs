@@ -1,0 +1,182 @@
+use std::collections::BTreeMap;
+
+use clap::Args;
+use docstore_client::{RepoClient, TreeQuery};
+use docstore_history::ChainVerifier;
+use docstore_models::{ChainEntry, MAIN_BRANCH};
+
+use crate::{
+    Failure,
+    integrity::ChainPages,
+    output::first_line,
+    remote::find_branch,
+    session::Session,
+    sync,
+    workspace::{Anchor, Workspace},
+};
+
+/// Characters of a hash that are shown.
+const SHOWN: usize = 16;
+
+/// Recompute the hash chain of the branch, from its first commit to its head.
+///
+/// The hash that the workspace has seen last must be part of it.
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Also compare the tree at the head with what the commits say, and every byte with its hash.
+    #[arg(long)]
+    content: bool,
+    /// Trust the server's history as it is now, after a check has failed.
+    #[arg(long)]
+    accept: bool,
+}
+
+pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
+    let mut workspace = session.locked_workspace()?;
+    let repo = session.repo(&workspace)?;
+    let branch = workspace.branch().to_owned();
+    let head = find_branch(&repo, &branch).await?;
+    let walk = walk(session, &workspace, &repo, &branch, head.head_sequence).await?;
+    if walk.entries == 0 {
+        session.say("No commits to verify.");
+    }
+    if arguments.accept {
+        let mut anchors = workspace.anchors().clone();
+        anchors.fault = None;
+        match walk.tip {
+            Some(tip) => anchors.set(&branch, tip),
+            None => anchors.forget(&branch),
+        }
+        workspace.save_anchors(anchors)?;
+        session
+            .say(format!("The history of '{branch}' is trusted as it is now, up to sequence {}", head.head_sequence));
+        return Ok(());
+    }
+    if let Some(message) = walk.fault {
+        return Err(Failure::new(message));
+    }
+    if arguments.content {
+        verify_content(session, &repo, &branch, head.base_sequence, head.head_sequence, walk.files).await?;
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+struct Walk {
+    entries: usize,
+    fault: Option<String>,
+    tip: Option<Anchor>,
+    /// What the commits make of each path.
+    files: BTreeMap<String, String>,
+}
+
+async fn walk(
+    session: &mut Session<'_>,
+    workspace: &Workspace,
+    repo: &RepoClient,
+    branch: &str,
+    head: i64,
+) -> Result<Walk, Failure> {
+    let anchor = workspace.anchors().get(branch).cloned();
+    let mut anchor_seen = false;
+    let mut walk = Walk::default();
+    let mut verifier = ChainVerifier::from_genesis(repo.name(), branch);
+    let mut pages = ChainPages::new(repo, branch, 1, head);
+    while let Some(entries) = pages.next().await? {
+        for entry in entries {
+            walk.entries += 1;
+            check(session, &mut verifier, &entry, &mut walk);
+            if let Some(anchor) = anchor.as_ref().filter(|anchor| anchor.sequence == entry.sequence) {
+                anchor_seen = true;
+                let reported = entry.commit_hash.as_deref().unwrap_or("none");
+                if reported != anchor.hash {
+                    walk.fault.get_or_insert(format!(
+                        "chain integrity error at sequence {}: anchor hash changed (stored {}, server {reported})",
+                        entry.sequence, anchor.hash
+                    ));
+                }
+            }
+            walk.tip = entry.commit_hash.map(|hash| Anchor { sequence: entry.sequence, hash });
+            apply(&mut walk.files, entry.files);
+        }
+    }
+    if let Some(anchor) = anchor.filter(|_| !anchor_seen) {
+        walk.fault.get_or_insert(format!(
+            "chain integrity error at sequence {}: the commit that was seen before is gone",
+            anchor.sequence
+        ));
+    }
+    Ok(walk)
+}
+
+fn apply(files: &mut BTreeMap<String, String>, changes: Vec<docstore_models::ChainFile>) {
+    for change in changes {
+        if change.content_hash.is_empty() {
+            files.remove(&change.path);
+        } else {
+            files.insert(change.path, change.content_hash);
+        }
+    }
+}
+
+fn check(session: &mut Session<'_>, verifier: &mut ChainVerifier, entry: &ChainEntry, walk: &mut Walk) {
+    let short = |hash: &str| hash.chars().take(SHOWN).collect::<String>();
+    let sequence = entry.sequence;
+    let message = first_line(&entry.message);
+    match verifier.check(entry) {
+        Ok(true) => {
+            let hash = short(entry.commit_hash.as_deref().unwrap_or_default());
+            session.say(format!("seq {sequence:<4}  OK    {hash}  {message}"));
+        }
+        Ok(false) => session.say(format!("seq {sequence:<4}  SKIP  (no commit_hash)  {message}")),
+        Err(fault) => {
+            session.print(format!(
+                "seq {sequence:<4}  FAIL  (expected {} got {})  {message}",
+                short(&fault.expected),
+                short(&fault.reported)
+            ));
+            walk.fault.get_or_insert(fault.to_string());
+        }
+    }
+}
+
+/// Compares the tree at the head with the hashes in the commits, and the bytes with the tree.
+async fn verify_content(
+    session: &mut Session<'_>,
+    repo: &RepoClient,
+    branch: &str,
+    base: i64,
+    head: i64,
+    own: BTreeMap<String, String>,
+) -> Result<(), Failure> {
+    let expected = if branch == MAIN_BRANCH {
+        own
+    } else {
+        // A branch is main at its base with its own commits on top.
+        let mut files = BTreeMap::new();
+        let mut pages = ChainPages::new(repo, MAIN_BRANCH, 1, base);
+        while let Some(entries) = pages.next().await? {
+            entries.into_iter().for_each(|entry| apply(&mut files, entry.files));
+        }
+        let mut pages = ChainPages::new(repo, branch, 1, head);
+        while let Some(entries) = pages.next().await? {
+            entries.into_iter().for_each(|entry| apply(&mut files, entry.files));
+        }
+        files
+    };
+    let tree = if head == 0 { Vec::new() } else { repo.tree(&TreeQuery::of_branch(branch).at_sequence(head)).await? };
+    let actual: BTreeMap<String, String> =
+        tree.iter().map(|entry| (entry.path.clone(), entry.content_hash.clone())).collect();
+    if expected != actual {
+        let all = expected.keys().chain(actual.keys());
+        let wrong = all.filter(|path| expected.get(*path) != actual.get(*path)).min().cloned().unwrap_or_default();
+        return Err(Failure::new(format!(
+            "content integrity error: the tree at sequence {head} does not follow from the commits, first at '{wrong}'"
+        )));
+    }
+    let progress = session.progress("Verifying", actual.len() as u64);
+    let count = sync::verify_contents(repo, branch, head, &progress).await?;
+    progress.finish();
+    session.say(format!("Content of {count} files matches"));
+    Ok(())
+}

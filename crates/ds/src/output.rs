@@ -1,0 +1,135 @@
+//! What a person sees: data on standard output, talk on standard error, progress only on a terminal.
+
+use std::{borrow::Cow, fmt::Display, time::Duration};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// Rows with aligned columns. Every column but the last is padded to its width; nothing is cut.
+pub(crate) struct Table {
+    widths: Vec<usize>,
+    gap: &'static str,
+    lines: Vec<String>,
+}
+
+impl Table {
+    /// Starts with the header. A width of 0 stands for the last column.
+    pub(crate) fn new(gap: &'static str, columns: &[(&str, usize)]) -> Self {
+        let mut table = Self { widths: columns.iter().map(|(_, width)| *width).collect(), gap, lines: Vec::new() };
+        let header: Vec<&str> = columns.iter().map(|(name, _)| *name).collect();
+        table.row(&header);
+        table
+    }
+
+    pub(crate) fn row(&mut self, cells: &[&str]) {
+        let cells: Vec<String> =
+            cells.iter().zip(&self.widths).map(|(cell, width)| format!("{:<width$}", printable(cell))).collect();
+        self.lines.push(cells.join(self.gap).trim_end().to_owned());
+    }
+
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.lines
+    }
+}
+
+/// Text from elsewhere with control characters made visible, so that it cannot steer the terminal.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if text.chars().any(char::is_control) {
+        text.chars()
+            .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+            .collect::<String>()
+            .into()
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// The same for text of several lines: newlines and tabs stay.
+pub(crate) fn printable_lines(text: &str) -> String {
+    text.chars()
+        .map(|c| if c.is_control() && c != '\n' && c != '\t' { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
+}
+
+/// The first line of a message.
+pub(crate) fn first_line(message: &str) -> Cow<'_, str> {
+    printable(message.lines().next().unwrap_or_default())
+}
+
+/// Colours of a terminal.
+#[derive(Clone, Copy)]
+pub(crate) enum Paint {
+    Red,
+    Green,
+    Yellow,
+    Cyan,
+    Bold,
+}
+
+impl Paint {
+    pub(crate) fn on(self, enabled: bool, text: impl Display) -> String {
+        let code = match self {
+            Self::Red => 31,
+            Self::Green => 32,
+            Self::Yellow => 33,
+            Self::Cyan => 36,
+            Self::Bold => 1,
+        };
+        if enabled { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
+    }
+}
+
+/// A progress bar, or nothing at all when nobody looks.
+#[derive(Clone)]
+pub(crate) struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    pub(crate) fn hidden() -> Self {
+        Self(None)
+    }
+
+    pub(crate) fn shown(what: &str, total: u64) -> Self {
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(10));
+        if let Ok(style) = ProgressStyle::with_template("{msg:<24} {wide_bar} {pos}/{len} {eta:>5}") {
+            bar.set_style(style);
+        }
+        bar.set_message(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(250));
+        Self(Some(bar))
+    }
+
+    pub(crate) fn add(&self, count: u64) {
+        if let Some(bar) = &self.0 {
+            bar.inc(count);
+        }
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // A bar must not stay on the screen under an error message.
+        if let Some(bar) = &self.0
+            && !bar.is_finished()
+        {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_line_up_and_cannot_steer_the_terminal() {
+        let mut table = Table::new("  ", &[("NAME", 6), ("ROLE", 0)]);
+        table.row(&["bob", "writer"]);
+        table.row(&["é\u{1b}[2J", "x"]);
+        assert_eq!(table.lines(), ["NAME    ROLE", "bob     writer", "é\\u{1b}[2J  x"]);
+    }
+}

@@ -1,0 +1,11 @@
+//! `ds` as somebody at a terminal sees it, against a server in memory.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
+
+mod data_loss;
+mod import;
+mod integrity;
+mod login;
+mod rebase;
+mod support;
+mod workspace;
