@@ -63,7 +63,8 @@ async fn the_shutdown_ends_streams_whatever_they_are_at() {
     let mut idle = subscribe(&events.hub, Scope::All, Start::Now).await;
     assert!(idle.next().now_or_never().is_none());
     let mut replaying = subscribe(&events.hub, Scope::All, Start::After(0)).await;
-    assert!(replaying.next().now_or_never().is_none());
+    // Begins a replay, which the database may have answered by the time of the shutdown, or not.
+    drop(replaying.next().now_or_never());
     let mut holding = subscribe(&events.hub, Scope::All, Start::After(0)).await;
     take(&mut holding, 1).await;
     let never_polled = subscribe(&events.hub, Scope::Repo(7), Start::Now).await;
