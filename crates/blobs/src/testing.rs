@@ -7,7 +7,7 @@
 //!
 //! [JSON interface]: https://cloud.google.com/storage/docs/json_api
 
-#![expect(clippy::unwrap_used, reason = "a stand-in for tests stops at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a stand-in for tests stops at the first surprise")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -45,6 +45,9 @@ pub const BUCKET: &str = "docstore-test";
 
 /// Google keeps parts only in multiples of this, except the last.
 const PART_MULTIPLE: u64 = 256 * 1024;
+
+/// Far longer than anything takes that a test waits for.
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// What the stand-in gives for a refresh token.
 pub const ACCESS_TOKEN: &str = "an-access-token";
@@ -194,13 +197,20 @@ impl GcsStandIn {
 
     /// Waits until this many requests have come.
     pub async fn wait_for_requests(&self, count: usize) {
-        self.bucket.requests.subscribe().wait_for(|came| *came >= count).await.unwrap();
+        until(&self.bucket.requests, |came| *came >= count).await;
     }
 
     /// Waits until no resumable upload is under way.
     pub async fn wait_for_no_uploads(&self) {
-        self.bucket.uploads.subscribe().wait_for(|uploads| *uploads == 0).await.unwrap();
+        until(&self.bucket.uploads, |uploads| *uploads == 0).await;
     }
+}
+
+/// Waits for a condition; one that never comes fails the test rather than hang it.
+async fn until(counted: &watch::Sender<usize>, condition: impl FnMut(&usize) -> bool) {
+    let mut counted = counted.subscribe();
+    let reached = tokio::time::timeout(WAIT_MAX, counted.wait_for(condition)).await;
+    reached.expect("the condition came").unwrap();
 }
 
 impl Drop for GcsStandIn {
