@@ -49,6 +49,8 @@ impl Server {
     /// # Errors
     /// Says what cannot be reached or opened; nothing listens then.
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, StartError> {
+        docstore_blobs::describe_metrics();
+        docstore_events::describe_metrics();
         docstore_database::migrate(&settings.database).await?;
         let pool = docstore_database::connect(&settings.database).await?;
         let blobs = BlobStore::open(settings.blobs.clone()).await?;
