@@ -389,7 +389,7 @@ impl PositionListener {
     /// # Errors
     /// When no connection can be had.
     pub async fn connect(pool: &Pool) -> Result<Self> {
-        let mut listener = PgListener::connect_with(pool).await?;
+        let mut listener = PgListener::connect_with(pool.sqlx()).await?;
         // After a loss the caller connects anew, and reads what it did not hear.
         listener.eager_reconnect(false);
         listener.listen(CHANNEL).await?;

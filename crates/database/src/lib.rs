@@ -8,6 +8,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
 )]
 
+mod connections;
 mod error;
 mod pool;
 
@@ -29,7 +30,6 @@ pub mod roles;
 pub mod testing;
 pub mod trees;
 
+pub use connections::{Connection, Pool, Transaction, begin, begin_snapshot, commit};
 pub use error::{CommitError, Error, Result};
-pub use pool::{
-    Pool, Settings, Transaction, VARIABLES, begin, begin_snapshot, commit, connect, migrate, migrator, ping,
-};
+pub use pool::{Settings, VARIABLES, connect, migrate, migrator, ping};

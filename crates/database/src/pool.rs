@@ -8,13 +8,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{CommitError, Error, Result};
-
-/// A pool of connections to the database.
-pub type Pool = sqlx::PgPool;
-
-/// An open transaction; rolls back when dropped.
-pub type Transaction = sqlx::Transaction<'static, sqlx::Postgres>;
+use crate::{Pool, Result};
 
 /// The variables that this crate reads.
 pub const VARIABLES: &[Variable] = &[
@@ -90,29 +84,19 @@ impl Settings {
     }
 }
 
-/// How long a connection may have been idle before it is tried out: after a restart of the database the pool is full
-/// of dead connections, and a round trip for each request would be too dear a remedy.
-const TRUSTED_IDLE: Duration = Duration::from_secs(1);
-
 /// Opens the pool and waits for its first connection.
 ///
 /// # Errors
 /// When the database cannot be reached.
 pub async fn connect(settings: &Settings) -> Result<Pool> {
-    Ok(PgPoolOptions::new()
+    let connections = PgPoolOptions::new()
         .max_connections(settings.connections_max)
         .acquire_timeout(settings.acquire_timeout)
+        // Connections that rest here were just made or just tried out: see `connections`.
         .test_before_acquire(false)
-        .before_acquire(|connection, metadata| {
-            Box::pin(async move {
-                if metadata.idle_for > TRUSTED_IDLE {
-                    connection.ping().await?;
-                }
-                Ok(true)
-            })
-        })
         .connect_with(settings.connect_options()?)
-        .await?)
+        .await?;
+    Ok(Pool::new(connections, settings.connections_max, settings.acquire_timeout))
 }
 
 /// Asks the database for a sign of life.
@@ -120,8 +104,7 @@ pub async fn connect(settings: &Settings) -> Result<Pool> {
 /// # Errors
 /// When it does not answer.
 pub async fn ping(pool: &Pool) -> Result<()> {
-    let mut connection = pool.acquire().await?;
-    connection.execute("SELECT 1").await?;
+    pool.execute("SELECT 1").await?;
     Ok(())
 }
 
@@ -145,43 +128,4 @@ pub async fn migrate(settings: &Settings) -> Result<(), sqlx::migrate::MigrateEr
     migrator().run(&mut connection).await?;
     connection.close().await?;
     Ok(())
-}
-
-/// Begins a transaction. Connections that died in the pool, as all do when the database restarts, are replaced without
-/// the caller noticing: nothing has been sent yet that could have had an effect.
-///
-/// # Errors
-/// When no connection can be had.
-pub async fn begin(pool: &Pool) -> Result<Transaction> {
-    // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
-    for _ in 0..pool.options().get_max_connections() {
-        match pool.begin().await {
-            Ok(transaction) => return Ok(transaction),
-            Err(sqlx::Error::PoolTimedOut) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
-            Err(error) => match Error::from(error) {
-                Error::Unavailable(cause) => tracing::debug!(%cause, "replacing a dead database connection"),
-                other => return Err(other),
-            },
-        }
-    }
-    Ok(pool.begin().await?)
-}
-
-/// Commits a transaction.
-///
-/// # Errors
-/// Tells a refusal, after which nothing has changed, from a connection that went away when it could have been either.
-pub async fn commit(transaction: Transaction) -> Result<(), CommitError> {
-    transaction.commit().await.map_err(|error| match Error::from(error) {
-        Error::Unavailable(source) => CommitError::Unknown(source),
-        other => CommitError::Refused(other),
-    })
-}
-
-/// Begins a read-only transaction in which all queries see the same state.
-///
-/// # Errors
-/// When no connection can be had.
-pub async fn begin_snapshot(pool: &Pool) -> Result<Transaction> {
-    Ok(pool.begin_with("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").await?)
 }

@@ -18,7 +18,7 @@ async fn every_step_goes_up_down_and_up_again() {
         .unwrap()
     };
     let before = tables().await;
-    migrator().undo(&pool, 0).await.unwrap();
+    migrator().undo(pool.sqlx(), 0).await.unwrap();
     let left: i64 = sqlx::query_scalar(
         "SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE n.nspname = 'public' AND c.relname NOT LIKE '\\_sqlx%'",
@@ -27,7 +27,7 @@ async fn every_step_goes_up_down_and_up_again() {
     .await
     .unwrap();
     assert_eq!(left, 0, "a step down leaves something behind");
-    migrator().run(&pool).await.unwrap();
+    migrator().run(pool.sqlx()).await.unwrap();
     assert_eq!(tables().await, before);
 }
 
@@ -35,7 +35,7 @@ async fn every_step_goes_up_down_and_up_again() {
 async fn replicas_that_start_together_wait_for_one_another() {
     let database = TestDatabase::create().await;
     let pool = database.pool().await;
-    migrator().undo(&pool, 0).await.unwrap();
+    migrator().undo(pool.sqlx(), 0).await.unwrap();
     let settings = database.settings();
     let (a, b, c) = tokio::join!(migrate(settings), migrate(settings), migrate(settings));
     a.unwrap();

@@ -139,9 +139,9 @@ impl Operations {
             limit: None,
         };
         let limit = usize::try_from(self.limits().page(limit, 100)).unwrap_or(100);
-        let mut connection = self.pool().acquire().await.map_err(docstore_database::Error::from)?;
+        let mut connection = self.pool().acquire().await?;
         let rows = trees::directory(&mut connection, &query, directory, limit).await?;
-        drop(connection);
+        connection.done();
         if rows.is_empty() {
             self.require_branch(reader, &point.branch).await?;
         }
@@ -231,10 +231,10 @@ impl Operations {
     /// # Errors
     /// `NOT_FOUND`.
     pub async fn commit_detail(&self, reader: &Reader, sequence: i64) -> Result<CommitDetail> {
-        let mut connection = self.pool().acquire().await.map_err(docstore_database::Error::from)?;
-        commits::commit(&mut connection, reader.repo_id(), sequence)
-            .await?
-            .ok_or_else(|| Error::refused(ErrorCode::NotFound, "commit not found"))
+        let mut connection = self.pool().acquire().await?;
+        let commit = commits::commit(&mut connection, reader.repo_id(), sequence).await?;
+        connection.done();
+        commit.ok_or_else(|| Error::refused(ErrorCode::NotFound, "commit not found"))
     }
 
     /// One page of the commits that lead to the head of a branch, newest first.

@@ -82,10 +82,10 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<Vec<Release>> {
         let limit = self.limits().page(limit, 100);
-        let mut connection = self.pool().acquire().await.map_err(docstore_database::Error::from)?;
-        releases::list_releases(&mut connection, reader.repo_id(), reader.repo(), after, limit)
-            .await?
-            .ok_or_else(|| Error::bad_request("invalid pagination cursor"))
+        let mut connection = self.pool().acquire().await?;
+        let page = releases::list_releases(&mut connection, reader.repo_id(), reader.repo(), after, limit).await?;
+        connection.done();
+        page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
     }
 
     /// One release.

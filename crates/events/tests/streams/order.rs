@@ -79,7 +79,7 @@ async fn write(pool: Pool, wake: Wake, writer: usize, repo_id: i64, committed: A
             }
         }
         if random.random_ratio(1, 4) {
-            transaction.rollback().await.unwrap();
+            drop(transaction);
         } else {
             commit(transaction).await.unwrap();
             wake.commit_happened();

@@ -60,7 +60,7 @@ pub(crate) async fn log(executor: impl PgExecutor<'_>, payload: &str) {
 
 /// Logs an event and gives it its position as another process would, but says so to nobody.
 pub(crate) async fn log_unheard(pool: &Pool, payload: &str) {
-    let mut transaction = pool.begin().await.unwrap();
+    let mut transaction = pool.sqlx().begin().await.unwrap();
     log(&mut *transaction, payload).await;
     sqlx::raw_sql(
         "UPDATE event_position SET last = last + 1; \
