@@ -1,94 +1,28 @@
 //! The description of the API, generated from the handlers.
 
+pub(crate) mod refusals;
+pub(crate) mod shapes;
+
 use std::sync::OnceLock;
 
-use docstore_models::ErrorBody;
 use utoipa::{
-    IntoResponses, Modify, OpenApi,
+    Modify, OpenApi,
     openapi::{
-        SecurityRequirement,
+        RefOr, SecurityRequirement,
         security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme},
     },
 };
-
-/// What a read may be refused with.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the variants are documentation")]
-pub(crate) enum ReadErrors {
-    /// The request makes no sense as it is.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// No credential, or one that does not verify.
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The caller may not do this, or may not know whether it exists.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// Nothing is there.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// Too many at once from one caller.
-    #[response(status = 429)]
-    TooMany(ErrorBody),
-    /// A defect of the server, or stored bytes that do not match their hash.
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Something that the server depends on is away; try again.
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
-}
-
-/// What a write with a body may be refused with.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the variants are documentation")]
-pub(crate) enum WriteErrors {
-    /// The request makes no sense as it is.
-    #[response(status = 400)]
-    BadRequest(ErrorBody),
-    /// No credential, or one that does not verify.
-    #[response(status = 401)]
-    Unauthorized(ErrorBody),
-    /// The caller may not do this, or may not know whether it exists.
-    #[response(status = 403)]
-    Forbidden(ErrorBody),
-    /// Nothing is there.
-    #[response(status = 404)]
-    NotFound(ErrorBody),
-    /// The body did not arrive in time.
-    #[response(status = 408)]
-    Timeout(ErrorBody),
-    /// The state does not allow it.
-    #[response(status = 409)]
-    Conflict(ErrorBody),
-    /// The body, or something in it, is larger than the limit.
-    #[response(status = 413)]
-    TooLarge(ErrorBody),
-    /// A defect of the server.
-    #[response(status = 500)]
-    Internal(ErrorBody),
-    /// Something that the server depends on is away; `OUTCOME_UNKNOWN` when the write may have happened.
-    #[response(status = 503)]
-    Unavailable(ErrorBody),
-}
-
-/// What a write without a body may be refused with: the same.
-pub(crate) type DeleteErrors = WriteErrors;
-
-/// What a conditional write may be refused with besides.
-#[derive(IntoResponses)]
-#[expect(dead_code, reason = "the variants are documentation")]
-pub(crate) enum PreconditionErrors {
-    /// The `If-Match` tag is not the current one.
-    #[response(status = 412)]
-    Failed(ErrorBody),
-}
 
 #[derive(OpenApi)]
 #[openapi(
     info(
         title = "DocStore",
-        description = "Version control on a server: repos, branches, commits, merges and diffs over HTTP."
+        description = "Version control on a server: repos, branches, commits, merges and diffs over HTTP.\n\n\
+            Besides what each operation lists, the connection itself may answer any request, before it is looked at, with \
+            400 (malformed HTTP), 408, 414 or 431 (a head that is too slow or too long), 405 (with `Allow`), 429 or 503 \
+            (too many connections), and paths with empty or dotted segments are redirected with 307."
     ),
+    components(schemas(refusals::Envelope)),
     modifiers(&Security),
     tags(
         (name = "orgs"), (name = "repos"), (name = "files"), (name = "commits"), (name = "branches"),
@@ -138,6 +72,25 @@ impl Modify for Security {
                 .map(|name| SecurityRequirement::new::<_, [&str; 0], &str>(name, []))
                 .collect(),
         );
+    }
+}
+
+/// Gives every response the description that OpenAPI asks for.
+pub(crate) fn describe_responses(openapi: &mut utoipa::openapi::OpenApi) {
+    for item in openapi.paths.paths.values_mut() {
+        let operations =
+            [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch, &mut item.head];
+        for operation in operations.into_iter().flatten() {
+            for (status, response) in &mut operation.responses.responses {
+                if let RefOr::T(response) = response
+                    && response.description.is_empty()
+                {
+                    let status = status.parse().ok().and_then(|status| axum::http::StatusCode::from_u16(status).ok());
+                    let reason = status.and_then(|status| status.canonical_reason()).unwrap_or("The answer");
+                    reason.clone_into(&mut response.description);
+                }
+            }
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_perc
 /// What stays as it is inside one segment: the unreserved characters of RFC 3986.
 const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// What stays as it is in a redirect: a path that is already escaped.
+/// A path of 4096 bytes, the longest of a file, has at most half as many segments.
 const MAX_SEGMENTS: usize = 4096;
 
 /// What to do with a path.
@@ -33,6 +33,11 @@ pub(crate) fn canonical(method: &Method, path: &str) -> Canonical {
     if path.matches('/').count() > MAX_SEGMENTS {
         return Canonical::Malformed;
     }
+    // No name of ours has a NUL, and PostgreSQL cannot compare with one.
+    match percent_decode_str(path).decode_utf8() {
+        Ok(text) if !text.contains('\0') => {}
+        _ => return Canonical::Malformed,
+    }
     if let Some(clean) = cleaned(path) {
         return Canonical::Redirect(clean);
     }
@@ -40,9 +45,6 @@ pub(crate) fn canonical(method: &Method, path: &str) -> Canonical {
         return Canonical::Path(path.to_owned());
     };
     let Ok(rest) = percent_decode_str(rest).decode_utf8() else { return Canonical::Malformed };
-    if rest.contains('\0') {
-        return Canonical::Malformed;
-    }
     if rest.is_empty() {
         return Canonical::Path(path.to_owned());
     }
@@ -192,6 +194,8 @@ mod tests {
     fn what_is_not_text_is_refused() {
         assert_eq!(canonical(&Method::GET, "/repos/%ff"), Canonical::Malformed);
         assert_eq!(canonical(&Method::GET, "/repos/a%00b"), Canonical::Malformed);
+        assert_eq!(canonical(&Method::GET, "/orgs/%ff"), Canonical::Malformed);
+        assert_eq!(canonical(&Method::GET, "/orgs/a%00b"), Canonical::Malformed);
     }
 
     proptest! {

@@ -18,7 +18,7 @@ use utoipa::OpenApi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    api::Api,
+    api::{Api, describe_responses},
     handlers::{
         branches, commits, contents, discovery, events, files, login, merge, orgs, releases, repos, roles, tree,
     },
@@ -80,12 +80,15 @@ fn routes() -> OpenApiRouter<AppState> {
 
 /// The description of all routes.
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
-    routes().into_openapi()
+    let mut document = routes().into_openapi();
+    describe_responses(&mut document);
+    document
 }
 
 /// The router that a server serves.
 pub(crate) fn router(state: AppState) -> Router {
-    let (router, document) = routes().split_for_parts();
+    let (router, mut document) = routes().split_for_parts();
+    describe_responses(&mut document);
     let docs = utoipa_swagger_ui::SwaggerUi::new("/docs").url("/docs/openapi.json", document);
     let inner = router
         .route("/", get(discovery::index))

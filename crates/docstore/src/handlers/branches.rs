@@ -8,7 +8,10 @@ use docstore_operations::{BranchQuery, branch_etag};
 use docstore_service::Json;
 
 use crate::{
-    api::{DeleteErrors, PreconditionErrors, ReadErrors, WriteErrors},
+    api::{
+        refusals::{InRepo, OfBody, OfChange, OfCondition, Ordinary},
+        shapes::BranchesAnswer,
+    },
     error::{ApiError, ApiResult},
     extract::{Condition, JsonBody, NoBody, Params, PathName, RepoMaintainer, RepoReader, RepoWriter},
     respond::{Caching, tag},
@@ -20,7 +23,7 @@ use crate::{
 #[utoipa::path(post, path = "/repos/{repo}/-/branch", tag = "branches", request_body = CreateBranchRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = CreateBranchResponse), WriteErrors))]
+    responses((status = 201, body = CreateBranchResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn create_branch(
     State(state): State<AppState>,
     RepoMaintainer(maintainer): RepoMaintainer,
@@ -38,7 +41,7 @@ pub(crate) async fn create_branch(
         ("include_draft" = Option<bool>, Query, description = "`true`: drafts as well"),
         ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = Vec<Branch>), ReadErrors))]
+    responses((status = 200, body = BranchesAnswer), Ordinary, InRepo))]
 pub(crate) async fn list_branches(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -59,7 +62,7 @@ pub(crate) async fn list_branches(
 /// Get a branch. Readers.
 #[utoipa::path(get, path = "/repos/{repo}/-/branch/{branch}", tag = "branches",
     params(("repo" = String, Path), ("branch" = String, Path)),
-    responses((status = 200, body = Branch, headers(("ETag" = String))), ReadErrors))]
+    responses((status = 200, body = Branch, headers(("ETag" = String))), Ordinary, InRepo))]
 pub(crate) async fn get_branch(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -79,7 +82,7 @@ pub(crate) async fn get_branch(
     params(("repo" = String, Path), ("branch" = String, Path),
         ("If-Match" = Option<String>, Header, description = "412 when the head has moved"),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 200, body = UpdateBranchResponse), PreconditionErrors, WriteErrors))]
+    responses((status = 200, body = UpdateBranchResponse), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn update_branch(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,
@@ -94,8 +97,9 @@ pub(crate) async fn update_branch(
 /// Abandon a branch. It stays readable until it is purged. Maintainers.
 #[utoipa::path(delete, path = "/repos/{repo}/-/branch/{branch}", tag = "branches",
     params(("repo" = String, Path), ("branch" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "412 when the head has moved")),
-    responses((status = 204), PreconditionErrors, DeleteErrors))]
+        ("If-Match" = Option<String>, Header, description = "412 when the head has moved"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn delete_branch(
     State(state): State<AppState>,
     RepoMaintainer(maintainer): RepoMaintainer,
@@ -112,7 +116,7 @@ pub(crate) async fn delete_branch(
     params(("repo" = String, Path), ("branch" = String, Path),
         ("If-Match" = Option<String>, Header, description = "412 when the head has moved"),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 204), PreconditionErrors, DeleteErrors))]
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn enable_auto_merge(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,
@@ -127,8 +131,9 @@ pub(crate) async fn enable_auto_merge(
 /// Take back the wish to merge by itself. Writers.
 #[utoipa::path(delete, path = "/repos/{repo}/-/branch/{branch}/auto-merge", tag = "branches",
     params(("repo" = String, Path), ("branch" = String, Path),
-        ("If-Match" = Option<String>, Header, description = "412 when the head has moved")),
-    responses((status = 204), PreconditionErrors, DeleteErrors))]
+        ("If-Match" = Option<String>, Header, description = "412 when the head has moved"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn disable_auto_merge(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,

@@ -10,7 +10,7 @@ use docstore_operations::{CommitChange, FileChange, ImportChange};
 use docstore_service::Json;
 
 use crate::{
-    api::{ReadErrors, WriteErrors},
+    api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiError, ApiResult},
     extract::{LargeJsonBody, Params, PathName, RepoAdmin, RepoReader, RepoWriter},
     respond::{Caching, json_array, tagged_json},
@@ -21,7 +21,7 @@ use crate::{
 #[utoipa::path(post, path = "/repos/{repo}/-/commit", tag = "commits", request_body = CommitRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = CommitResponse), WriteErrors))]
+    responses((status = 201, body = CommitResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn commit(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,
@@ -45,7 +45,7 @@ pub(crate) async fn commit(
 #[utoipa::path(post, path = "/repos/{repo}/-/import", tag = "commits", request_body = ImportRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = ImportResponse), WriteErrors))]
+    responses((status = 201, body = ImportResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn import(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,
@@ -60,7 +60,8 @@ pub(crate) async fn import(
 #[utoipa::path(get, path = "/repos/{repo}/-/commit/{sequence}", tag = "commits",
     params(("repo" = String, Path), ("sequence" = i64, Path),
         ("If-None-Match" = Option<String>, Header, description = "304 when the client has it")),
-    responses((status = 200, body = CommitDetail, headers(("ETag" = String))), (status = 304), ReadErrors))]
+    responses((status = 200, body = CommitDetail, headers(("ETag" = String))), (status = 304, headers(("ETag" = String))),
+        Ordinary, InRepo))]
 pub(crate) async fn get_commit(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -78,7 +79,7 @@ pub(crate) async fn get_commit(
         ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
         ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("before" = Option<i64>, Query, description = "Only commits before this sequence")),
-    responses((status = 200, body = CommitList), ReadErrors))]
+    responses((status = 200, body = CommitList), Ordinary, InRepo))]
 pub(crate) async fn list_commits(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -94,7 +95,7 @@ pub(crate) async fn list_commits(
         ("from" = i64, Query, description = "The first sequence"), ("to" = i64, Query, description = "The last one"),
         ("branch" = Option<String>, Query, description = "Only this branch; all when absent. Additive"),
         ("limit" = Option<i64>, Query, description = "At most so many. Additive")),
-    responses((status = 200, body = Vec<ChainEntry>), ReadErrors))]
+    responses((status = 200, body = Vec<ChainEntry>), Ordinary, InRepo))]
 pub(crate) async fn chain(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -113,7 +114,8 @@ pub(crate) async fn chain(
 #[utoipa::path(get, path = "/repos/{repo}/-/diff", tag = "commits",
     params(("repo" = String, Path), ("branch" = String, Query, description = "The branch"),
         ("If-None-Match" = Option<String>, Header, description = "304 when the client has it")),
-    responses((status = 200, body = Diff, headers(("ETag" = String))), (status = 304), ReadErrors))]
+    responses((status = 200, body = Diff, headers(("ETag" = String))), (status = 304, headers(("ETag" = String))),
+        Ordinary, InRepo))]
 pub(crate) async fn diff(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,

@@ -1,3 +1,5 @@
+use std::sync::{Arc, OnceLock};
+
 use axum::{
     body::Body,
     extract::State,
@@ -9,7 +11,7 @@ use docstore_service::{BodyError, Json, check_declared_length};
 use futures::StreamExt;
 
 use crate::{
-    api::WriteErrors,
+    api::refusals::{InRepo, OfBody, Ordinary},
     error::{ApiResult, unreadable},
     extract::{JsonBody, PathName, RepoWriter},
     state::AppState,
@@ -18,7 +20,7 @@ use crate::{
 /// Ask which contents the repo does not have. Writers. Additive.
 #[utoipa::path(post, path = "/repos/{repo}/-/contents/missing", tag = "files", request_body = MissingContentsRequest,
     params(("repo" = String, Path)),
-    responses((status = 200, body = MissingContentsResponse), WriteErrors))]
+    responses((status = 200, body = MissingContentsResponse), Ordinary, InRepo, OfBody))]
 pub(crate) async fn missing_contents(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,
@@ -34,7 +36,7 @@ pub(crate) async fn missing_contents(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(("repo" = String, Path), ("hash" = String, Path, description = "SHA-256, lower-case hex")),
     responses((status = 200, body = StoredContent, description = "The repo had it"),
-        (status = 201, body = StoredContent), WriteErrors))]
+        (status = 201, body = StoredContent), Ordinary, InRepo, OfBody))]
 pub(crate) async fn upload_content(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter,
@@ -43,7 +45,20 @@ pub(crate) async fn upload_content(
     body: Body,
 ) -> ApiResult<(StatusCode, Json<StoredContent>)> {
     check_declared_length(&headers, state.operations.limits().content_bytes_max).map_err(unreadable)?;
-    let stream = body.into_data_stream().map(|chunk| chunk.map_err(|error| BodyError::of(&error)));
-    let (stored, new) = state.operations.upload_content(&writer, Upload { hash, stream }).await?;
+    // What ends the body has a status of its own, which an operation that knows no HTTP cannot tell.
+    let ended = Arc::new(OnceLock::new());
+    let why = Arc::clone(&ended);
+    let stream = body.into_data_stream().map(move |chunk| {
+        chunk.map_err(|error| {
+            let error = BodyError::of(&error);
+            let _ = why.set(error);
+            error
+        })
+    });
+    let stored = state.operations.upload_content(&writer, Upload { hash, stream }).await;
+    let (stored, new) = match (stored, ended.get()) {
+        (Err(_), Some(error)) => return Err(unreadable(*error)),
+        (stored, _) => stored?,
+    };
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(stored)))
 }

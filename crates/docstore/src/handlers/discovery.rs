@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::ReadErrors,
+    api::refusals::{OfCaller, Unavailable},
     error::{ApiError, ApiResult},
     state::AppState,
 };
@@ -28,7 +28,7 @@ pub(crate) async fn healthz() -> Json<Health> {
 
 /// Whether the process can serve: the database and the blob store answer.
 #[utoipa::path(get, path = "/readyz", tag = "operation", security(()),
-    responses((status = 200, body = Health), (status = 503, body = docstore_models::ErrorBody)))]
+    responses((status = 200, body = Health), Unavailable))]
 pub(crate) async fn readyz(State(state): State<AppState>) -> ApiResult<Json<Health>> {
     state.operations.check_ready().await?;
     Ok(Json(Health { status: "ok" }))
@@ -87,7 +87,7 @@ pub(crate) struct WhoAmI {
 }
 
 /// Who the caller is.
-#[utoipa::path(get, path = "/whoami", tag = "operation", responses((status = 200, body = WhoAmI), ReadErrors))]
+#[utoipa::path(get, path = "/whoami", tag = "operation", responses((status = 200, body = WhoAmI), OfCaller))]
 pub(crate) async fn whoami(crate::extract::Authenticated(caller): crate::extract::Authenticated) -> Json<WhoAmI> {
     Json(WhoAmI { identity: caller.identity().as_str().to_owned(), via: caller.via().as_str() })
 }

@@ -9,7 +9,7 @@ use docstore_models::{CloudEvent, ErrorCode};
 use futures::StreamExt;
 
 use crate::{
-    api::ReadErrors,
+    api::refusals::{Forbidden, InRepo, OfStream, Ordinary, TooMany},
     error::{ApiError, ApiResult},
     extract::{Authenticated, Params, RepoReader},
     state::AppState,
@@ -22,7 +22,8 @@ use crate::{
         ("types" = Option<String>, Query, description = "A comma list of full event types"),
         ("Last-Event-ID" = Option<i64>, Header, description = "What a client sends that reconnects; wins over since_seq")),
     responses((status = 200, content_type = "text/event-stream", body = CloudEvent,
-        description = "Frames `id: <position>` and `data: <event>`; a comment every 15 s of silence"), ReadErrors))]
+        description = "Frames `id: <position>` and `data: <event>`; a comment every 15 s of silence"),
+        Ordinary, InRepo, TooMany))]
 pub(crate) async fn repo_events(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -38,7 +39,8 @@ pub(crate) async fn repo_events(
         ("since_seq" = Option<i64>, Query, description = "Begin behind this position; only new events when absent"),
         ("types" = Option<String>, Query, description = "A comma list of full event types"),
         ("Last-Event-ID" = Option<i64>, Header, description = "What a client sends that reconnects; wins over since_seq")),
-    responses((status = 200, content_type = "text/event-stream", body = CloudEvent), ReadErrors))]
+    responses((status = 200, content_type = "text/event-stream", body = CloudEvent),
+        OfStream, Forbidden, TooMany))]
 pub(crate) async fn all_events(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,

@@ -6,12 +6,15 @@ use axum::{
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
-use docstore_models::{ErrorCode, FileContent, FileHistoryEntry, FileMode};
+use docstore_models::{ErrorCode, FileContent, FileMode};
 use docstore_operations::{FileBytes, FileRead, ReadPoint, Reader};
 use futures::{StreamExt, TryStreamExt, stream};
 
 use crate::{
-    api::ReadErrors,
+    api::{
+        refusals::{InRepo, Ordinary},
+        shapes::FileHistoryAnswer,
+    },
     error::{ApiError, ApiResult},
     extract::{Params, PathName, RepoReader},
     handlers::tree::point,
@@ -28,9 +31,12 @@ use crate::{
         ("format" = Option<String>, Query, description = "`raw`: the bytes, with the type stored"),
         ("Range" = Option<String>, Header, description = "With `format=raw`: one range of bytes"),
         ("If-None-Match" = Option<String>, Header, description = "304 when the file is the one with this tag")),
-    responses((status = 200, body = FileContent, headers(("ETag" = String))),
-        (status = 206, description = "The range of bytes asked for"), (status = 304),
-        (status = 416, body = docstore_models::ErrorBody), ReadErrors))]
+    responses((status = 200, content((FileContent = "application/json"), (Vec<u8> = "*/*")),
+            headers(("ETag" = String), ("Accept-Ranges" = String, description = "With `format=raw`"))),
+        (status = 206, content_type = "*/*", body = Vec<u8>, description = "The range of bytes asked for",
+            headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Range" = String))),
+        (status = 304, headers(("ETag" = String))),
+        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
 pub(crate) async fn file(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -192,7 +198,12 @@ fn content_disposition(disposition: &'static str, path: &str) -> HeaderValue {
         ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
         ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("after" = Option<i64>, Query, description = "The sequence of the last change seen")),
-    responses((status = 200, body = Vec<FileHistoryEntry>), (status = 304), ReadErrors))]
+    responses((status = 200, content((FileHistoryAnswer = "application/json"), (Vec<u8> = "*/*")),
+            headers(("ETag" = String), ("Accept-Ranges" = String, description = "Of a raw file named `history`"))),
+        (status = 206, content_type = "*/*", body = Vec<u8>, description = "A range of a raw file named `history`",
+            headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Range" = String))),
+        (status = 304, headers(("ETag" = String))),
+        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
 pub(crate) async fn file_history(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,

@@ -35,7 +35,9 @@ fn origin(request: &Request) -> Result<Origin, LoginFailure> {
 /// Begin a browser login.
 #[utoipa::path(get, path = "/auth/login", tag = "login", security(()),
     params(("redirect" = Option<String>, Query, description = "Where to go afterwards: a path on this server")),
-    responses((status = 302, description = "To the identity provider"), (status = 400, content_type = "text/plain", body = String),
+    responses((status = 302, description = "To the identity provider",
+            headers(("Location" = String), ("Set-Cookie" = String))),
+        (status = 400, content((String = "text/plain"), (docstore_models::ErrorBody = "application/json"))),
         (status = 503, content_type = "text/plain", body = String, description = "Logging in is not configured")))]
 pub(crate) async fn login(State(state): State<AppState>, params: Params, request: Request) -> Response {
     match origin(&request) {
@@ -47,7 +49,8 @@ pub(crate) async fn login(State(state): State<AppState>, params: Params, request
 /// Come back from the identity provider.
 #[utoipa::path(get, path = "/auth/callback", tag = "login", security(()),
     params(("state" = String, Query), ("code" = String, Query)),
-    responses((status = 302, description = "With the session cookie"),
+    responses((status = 302, description = "With the session cookie",
+            headers(("Location" = String), ("Set-Cookie" = String))),
         (status = 400, content_type = "text/plain", body = String), (status = 401, content_type = "text/plain", body = String),
         (status = 500, content_type = "text/plain", body = String), (status = 503, content_type = "text/plain", body = String)))]
 pub(crate) async fn callback(State(state): State<AppState>, request: Request) -> Response {
@@ -61,7 +64,8 @@ pub(crate) async fn callback(State(state): State<AppState>, request: Request) ->
 
 /// Take the session cookie away.
 #[utoipa::path(get, path = "/auth/logout", tag = "login", security(()),
-    responses((status = 302, description = "To the start page"), (status = 400, content_type = "text/plain", body = String)))]
+    responses((status = 302, description = "To the start page",
+            headers(("Location" = String), ("Set-Cookie" = String))), (status = 400, content_type = "text/plain", body = String)))]
 pub(crate) async fn logout(State(state): State<AppState>, request: Request) -> Response {
     match origin(&request) {
         Err(why) => failure(why),

@@ -4,7 +4,7 @@ use docstore_operations::{FileChange, RebaseChange};
 use docstore_service::Json;
 
 use crate::{
-    api::WriteErrors,
+    api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::ApiResult,
     extract::{JsonBody, LargeJsonBody, RepoMaintainer},
     state::AppState,
@@ -14,7 +14,7 @@ use crate::{
 #[utoipa::path(post, path = "/repos/{repo}/-/merge", tag = "branches", request_body = MergeRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 200, body = MergeResponse), WriteErrors))]
+    responses((status = 200, body = MergeResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn merge(
     State(state): State<AppState>,
     RepoMaintainer(maintainer): RepoMaintainer,
@@ -27,7 +27,7 @@ pub(crate) async fn merge(
 #[utoipa::path(post, path = "/repos/{repo}/-/rebase", tag = "branches", request_body = RebaseRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 200, body = RebaseResponse), WriteErrors))]
+    responses((status = 200, body = RebaseResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn rebase(
     State(state): State<AppState>,
     RepoMaintainer(maintainer): RepoMaintainer,

@@ -6,7 +6,7 @@ use docstore_models::{CreateOrgRequest, Org, OrgList, RepoList};
 use docstore_service::Json;
 
 use crate::{
-    api::{DeleteErrors, ReadErrors, WriteErrors},
+    api::refusals::{Forbidden, NotFound, OfBody, OfChange, Ordinary},
     error::ApiResult,
     extract::{Authenticated, JsonBody, NoBody, Params},
     state::AppState,
@@ -15,7 +15,7 @@ use crate::{
 /// Create an org. The caller becomes its owner.
 #[utoipa::path(post, path = "/orgs", tag = "orgs", request_body = CreateOrgRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = Org), WriteErrors))]
+    responses((status = 201, body = Org), Ordinary, Forbidden, OfBody, OfChange))]
 pub(crate) async fn create_org(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -29,7 +29,7 @@ pub(crate) async fn create_org(
 #[utoipa::path(get, path = "/orgs", tag = "orgs",
     params(("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = OrgList), ReadErrors))]
+    responses((status = 200, body = OrgList), Ordinary))]
 pub(crate) async fn list_orgs(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -41,7 +41,7 @@ pub(crate) async fn list_orgs(
 
 /// Get an org.
 #[utoipa::path(get, path = "/orgs/{org}", tag = "orgs", params(("org" = String, Path)),
-    responses((status = 200, body = Org), ReadErrors))]
+    responses((status = 200, body = Org), Ordinary, NotFound))]
 pub(crate) async fn get_org(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -51,8 +51,10 @@ pub(crate) async fn get_org(
 }
 
 /// Delete an org that has no repos. Owners of the org, and the global admin.
-#[utoipa::path(delete, path = "/orgs/{org}", tag = "orgs", params(("org" = String, Path)),
-    responses((status = 204), DeleteErrors))]
+#[utoipa::path(delete, path = "/orgs/{org}", tag = "orgs",
+    params(("org" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, Forbidden, NotFound, OfBody, OfChange))]
 pub(crate) async fn delete_org(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -69,7 +71,7 @@ pub(crate) async fn delete_org(
     params(("org" = String, Path),
         ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = RepoList), ReadErrors))]
+    responses((status = 200, body = RepoList), Ordinary, NotFound))]
 pub(crate) async fn list_org_repos(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,

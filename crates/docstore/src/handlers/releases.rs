@@ -3,7 +3,7 @@ use docstore_models::{CreateReleaseRequest, Release, ReleaseList};
 use docstore_service::Json;
 
 use crate::{
-    api::{DeleteErrors, ReadErrors, WriteErrors},
+    api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiError, ApiResult},
     extract::{JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader},
     state::AppState,
@@ -13,7 +13,7 @@ use crate::{
 #[utoipa::path(post, path = "/repos/{repo}/-/releases", tag = "releases", request_body = CreateReleaseRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = Release), WriteErrors))]
+    responses((status = 201, body = Release), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn create_release(
     State(state): State<AppState>,
     RepoMaintainer(maintainer): RepoMaintainer,
@@ -28,7 +28,7 @@ pub(crate) async fn create_release(
     params(("repo" = String, Path),
         ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("after" = Option<String>, Query, description = "The id of the last release seen")),
-    responses((status = 200, body = ReleaseList), ReadErrors))]
+    responses((status = 200, body = ReleaseList), Ordinary, InRepo))]
 pub(crate) async fn list_releases(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -44,7 +44,7 @@ pub(crate) async fn list_releases(
 /// Get a release. Readers.
 #[utoipa::path(get, path = "/repos/{repo}/-/releases/{name}", tag = "releases",
     params(("repo" = String, Path), ("name" = String, Path)),
-    responses((status = 200, body = Release), ReadErrors))]
+    responses((status = 200, body = Release), Ordinary, InRepo))]
 pub(crate) async fn get_release(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -55,8 +55,9 @@ pub(crate) async fn get_release(
 
 /// Delete a release. Admins.
 #[utoipa::path(delete, path = "/repos/{repo}/-/releases/{name}", tag = "releases",
-    params(("repo" = String, Path), ("name" = String, Path)),
-    responses((status = 204), DeleteErrors))]
+    params(("repo" = String, Path), ("name" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_release(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,

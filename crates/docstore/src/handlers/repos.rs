@@ -3,7 +3,7 @@ use docstore_models::{CreateRepoRequest, PurgeRequest, PurgeResponse, Repo, Repo
 use docstore_service::Json;
 
 use crate::{
-    api::{DeleteErrors, ReadErrors, WriteErrors},
+    api::refusals::{Forbidden, InRepo, NotFound, OfBody, OfChange, Ordinary},
     error::ApiResult,
     extract::{Authenticated, JsonBody, NoBody, Params, RepoAdmin, RepoName},
     state::AppState,
@@ -12,7 +12,7 @@ use crate::{
 /// Create a repo. The caller becomes its admin. Members of the org may.
 #[utoipa::path(post, path = "/repos", tag = "repos", request_body = CreateRepoRequest,
     params(("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 201, body = Repo), WriteErrors))]
+    responses((status = 201, body = Repo), Ordinary, Forbidden, NotFound, OfBody, OfChange))]
 pub(crate) async fn create_repo(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -26,7 +26,7 @@ pub(crate) async fn create_repo(
 #[utoipa::path(get, path = "/repos", tag = "repos",
     params(("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = RepoList), ReadErrors))]
+    responses((status = 200, body = RepoList), Ordinary))]
 pub(crate) async fn list_repos(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -39,7 +39,7 @@ pub(crate) async fn list_repos(
 /// Get a repo.
 #[utoipa::path(get, path = "/repos/{repo}", tag = "repos",
     params(("repo" = String, Path, description = "The full name; slashes may be sent as they are")),
-    responses((status = 200, body = Repo), ReadErrors))]
+    responses((status = 200, body = Repo), Ordinary, NotFound))]
 pub(crate) async fn get_repo(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -49,8 +49,10 @@ pub(crate) async fn get_repo(
 }
 
 /// Delete a repo. Its admins, and the global admin.
-#[utoipa::path(delete, path = "/repos/{repo}", tag = "repos", params(("repo" = String, Path)),
-    responses((status = 204), DeleteErrors))]
+#[utoipa::path(delete, path = "/repos/{repo}", tag = "repos",
+    params(("repo" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_repo(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated,
@@ -66,7 +68,7 @@ pub(crate) async fn delete_repo(
 #[utoipa::path(post, path = "/repos/{repo}/-/purge", tag = "repos", request_body = PurgeRequest,
     params(("repo" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 200, body = PurgeResponse), WriteErrors))]
+    responses((status = 200, body = PurgeResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn purge(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,

@@ -3,7 +3,7 @@ use docstore_models::{RoleAssignment, RoleList, SetRoleRequest};
 use docstore_service::Json;
 
 use crate::{
-    api::{DeleteErrors, ReadErrors, WriteErrors},
+    api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::ApiResult,
     extract::{JsonBody, NoBody, Params, PathName, RepoAdmin},
     state::AppState,
@@ -14,7 +14,7 @@ use crate::{
     params(("repo" = String, Path),
         ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only identities behind this one")),
-    responses((status = 200, body = RoleList), ReadErrors))]
+    responses((status = 200, body = RoleList), Ordinary, InRepo))]
 pub(crate) async fn list_roles(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,
@@ -28,7 +28,7 @@ pub(crate) async fn list_roles(
 #[utoipa::path(put, path = "/repos/{repo}/-/roles/{identity}", tag = "roles", request_body = SetRoleRequest,
     params(("repo" = String, Path), ("identity" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
-    responses((status = 200, body = RoleAssignment), WriteErrors))]
+    responses((status = 200, body = RoleAssignment), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn set_role(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,
@@ -40,8 +40,9 @@ pub(crate) async fn set_role(
 
 /// Take an identity's explicit role away. Admins.
 #[utoipa::path(delete, path = "/repos/{repo}/-/roles/{identity}", tag = "roles",
-    params(("repo" = String, Path), ("identity" = String, Path)),
-    responses((status = 204), DeleteErrors))]
+    params(("repo" = String, Path), ("identity" = String, Path),
+        ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
+    responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_role(
     State(state): State<AppState>,
     RepoAdmin(admin): RepoAdmin,

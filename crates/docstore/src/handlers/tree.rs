@@ -4,12 +4,15 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use docstore_models::{ArchivePathsRequest, DirectoryEntry, MAIN_BRANCH, PresignResponse, TreeEntry};
+use docstore_models::{ArchivePathsRequest, DirectoryEntry, MAIN_BRANCH, PresignResponse};
 use docstore_operations::{ReadPoint, SignedArchive};
 use docstore_service::Json;
 
 use crate::{
-    api::{ReadErrors, WriteErrors},
+    api::{
+        refusals::{InRepo, NotFound, OfBody, Ordinary},
+        shapes::TreeAnswer,
+    },
     error::{ApiError, ApiResult},
     extract::{Authenticated, JsonBody, Params, RepoName, RepoReader},
     respond::{Caching, not_modified, stream_body, tag, tagged_json},
@@ -41,7 +44,8 @@ pub(crate) async fn point(
         ("dir" = Option<String>, Query, description = "List the children of this directory (`/` is the root): files as \
          above with `\"type\":\"file\"`, and `{\"type\":\"directory\",\"path\"}`"),
         ("If-None-Match" = Option<String>, Header, description = "304 when the tree is the one with this tag")),
-    responses((status = 200, body = Vec<TreeEntry>, headers(("ETag" = String))), (status = 304), ReadErrors))]
+    responses((status = 200, body = TreeAnswer, headers(("ETag" = String))), (status = 304, headers(("ETag" = String))),
+        Ordinary, InRepo))]
 pub(crate) async fn tree(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -80,7 +84,10 @@ fn tar_response(body: Body) -> Response {
         ("sig" = Option<String>, Query, description = "Of a presigned URL: the signature"),
         ("If-None-Match" = Option<String>, Header, description = "304 when the tree is the one with this tag")),
     responses((status = 200, content_type = "application/x-tar", body = Vec<u8>, headers(("ETag" = String))),
-        (status = 304), ReadErrors))]
+        (status = 304, headers(("ETag" = String))),
+        (status = 403, content((docstore_models::ErrorBody = "application/json"), (String = "text/plain")),
+            description = "The caller may not do this; or the presigned URL is expired or forged, as plain text"),
+        Ordinary, NotFound))]
 pub(crate) async fn archive(
     State(state): State<AppState>,
     RepoName(repo): RepoName,
@@ -138,7 +145,7 @@ async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> Api
 /// Download chosen files of a tree as tar. Readers.
 #[utoipa::path(post, path = "/repos/{repo}/-/archive", tag = "files", request_body = ArchivePathsRequest,
     params(("repo" = String, Path)),
-    responses((status = 200, content_type = "application/x-tar", body = Vec<u8>), WriteErrors))]
+    responses((status = 200, content_type = "application/x-tar", body = Vec<u8>), Ordinary, InRepo, OfBody))]
 pub(crate) async fn archive_paths(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader,
@@ -156,7 +163,7 @@ pub(crate) async fn archive_paths(
     params(("repo" = String, Path),
         ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
         ("at" = Option<i64>, Query, description = "A sequence; the head when absent")),
-    responses((status = 200, body = PresignResponse), WriteErrors))]
+    responses((status = 200, body = PresignResponse), Ordinary, InRepo))]
 pub(crate) async fn presign_archive(
     State(state): State<AppState>,
     RepoName(repo): RepoName,

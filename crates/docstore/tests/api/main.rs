@@ -10,5 +10,6 @@
 
 mod access;
 mod documents;
+mod openapi;
 mod support;
 mod version_control;

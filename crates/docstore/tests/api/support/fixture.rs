@@ -57,6 +57,15 @@ impl Fixture {
     pub(crate) async fn start(variables: &[(&str, &str)]) -> Self {
         let verified = Verified::start_with(variables).await;
         let pool = verified.app.pool().await;
+        Self::with(verified, pool).await
+    }
+
+    /// The same on a database that is not the test app's own; the pool is of it.
+    pub(crate) async fn start_on(variables: &[(&str, &str)], pool: Pool) -> Self {
+        Self::with(Verified::start_with(variables).await, pool).await
+    }
+
+    async fn with(verified: Verified, pool: Pool) -> Self {
         let http = reqwest::Client::builder()
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()

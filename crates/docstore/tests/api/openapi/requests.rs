@@ -1,0 +1,201 @@
+//! Answers that depend on the request and its caller.
+
+use docstore_test_support::ADMIN;
+use futures::future::join_all;
+use http::Method;
+use serde_json::json;
+use sha2::Digest;
+
+use super::coverage::Coverage;
+use crate::support::{
+    fixture::{Call, Fixture, Got, bearer},
+    raw,
+    truth::{Operation, document},
+};
+
+/// Limits that are easily reached.
+const TINY: [(&str, &str); 5] = [
+    ("DOCSTORE_BODY_BYTES_MAX", "1024"),
+    ("DOCSTORE_CONTENT_BODY_BYTES_MAX", "16384"),
+    ("DOCSTORE_CONTENT_BYTES_MAX", "8192"),
+    ("DOCSTORE_STREAMS_PER_CALLER_MAX", "1"),
+    ("DOCSTORE_HTTP_BODY_TIMEOUT_SECONDS", "1"),
+];
+
+type Headers = Vec<(&'static str, String)>;
+
+/// Whoever may do it.
+fn allowed(fixture: &Fixture, operation: &Operation) -> Headers {
+    let email = match operation.id.as_str() {
+        "all_events" => ADMIN,
+        "delete_org" => "owner@example.com",
+        _ => "creator@example.com",
+    };
+    vec![bearer(&fixture.verified.issuer.id_token(email))]
+}
+
+pub(super) async fn drive(coverage: &mut Coverage) {
+    let fixture = Fixture::start(&TINY).await;
+    let cookie = fixture.verified.log_in(ADMIN).await;
+    let other_site = vec![("cookie", cookie), ("origin", "https://elsewhere.example".to_owned())];
+    // A key that was used for something else.
+    let used = ("idempotency-key", "used".to_owned());
+    for email in ["creator@example.com", "owner@example.com"] {
+        let body = json!({"name": format!("used-by-{}", email.len())}).to_string().into_bytes();
+        let org = Call { method: Method::POST, path: "/orgs".into(), body };
+        let headers = [bearer(&fixture.verified.issuer.id_token(email)), used.clone()];
+        assert_eq!(fixture.send(&org, &headers).await.status, 201);
+    }
+
+    let mut fresh = 0;
+    for operation in &document().operations {
+        let allowed = allowed(&fixture, operation);
+        let with = |name: &'static str, value: &str| [allowed.clone(), vec![(name, value.to_owned())]].concat();
+        let mut tries: Vec<(&str, Headers, fn(Call) -> Call)> = vec![
+            ("allowed", allowed.clone(), |call| call),
+            ("no credential", vec![], |call| call),
+            ("stranger", vec![bearer(&fixture.verified.issuer.id_token("stranger@example.com"))], |call| call),
+            ("another site", other_site.clone(), |call| call),
+            ("nothing there", vec![bearer(&fixture.admin_token)], nowhere),
+            ("bad parameters", allowed.clone(), bad_parameters),
+            ("bad JSON", allowed.clone(), |call| Call { body: b"{".to_vec(), ..call }),
+            ("a NUL in the path", allowed.clone(), |call| at(call, "%00")),
+            ("no text in the path", allowed.clone(), |call| at(call, "%ff")),
+            ("a bad key", with("idempotency-key", "a b"), |call| call),
+            ("a used key", with(used.0, &used.1), |call| call),
+            ("another tag", with("if-match", "\"x\""), |call| call),
+            ("any tag", with("if-none-match", "*"), |call| call),
+            ("too large", allowed.clone(), |call| Call { body: vec![b' '; 20_000], ..call }),
+            ("the Go SDK", with("user-agent", "docstore-go-sdk/0.1"), |call| call),
+        ];
+        match operation.id.as_str() {
+            "file" => tries.extend(raw_tries(&allowed)),
+            "upload_content" => tries.push(("again", allowed.clone(), |_| uploaded_before())),
+            _ => {}
+        }
+        for (how, headers, change) in tries {
+            // What has no body is not sent one: it would not be looked at.
+            fresh += 1;
+            let call = change(fixture.call(&operation.id, fresh).await);
+            let elsewhere = how.ends_with("in the path") && !operation.template.contains('{');
+            if elsewhere || (call.method == Method::GET && !call.body.is_empty()) {
+                continue;
+            }
+            let got = fixture.send(&call, &headers).await;
+            coverage.record(operation, how, &got);
+        }
+    }
+    histories(coverage, &fixture).await;
+    streams(coverage, &fixture).await;
+    presigned(coverage, &fixture).await;
+    slow_bodies(coverage, &fixture).await;
+}
+
+fn raw_tries(allowed: &Headers) -> Vec<(&'static str, Headers, fn(Call) -> Call)> {
+    let raw: fn(Call) -> Call = |call| Call { path: format!("{}?format=raw", call.path), ..call };
+    let range = |value: &str| [allowed.clone(), vec![("range", value.to_owned())]].concat();
+    vec![
+        ("raw", allowed.clone(), raw),
+        ("a range", range("bytes=0-0"), raw),
+        ("a range outside", range("bytes=9-"), raw),
+    ]
+}
+
+/// Bytes that are in the repo already.
+fn uploaded_before() -> Call {
+    let path = format!("/repos/acme/app/-/contents/{}", hex::encode(sha2::Sha256::digest("a")));
+    Call { method: Method::PUT, path, body: b"a".to_vec() }
+}
+
+/// The same request where there is nothing.
+fn nowhere(call: Call) -> Call {
+    let path = call.path.replace("/repos/acme/app", "/repos/no/such").replace("/orgs/acme", "/orgs/none");
+    let path = path.replace("/repos/acme/gone", "/repos/no/").replace("/orgs/gone", "/orgs/no");
+    let body = String::from_utf8(call.body.clone()).unwrap_or_default().replace("\"acme\"", "\"none\"");
+    Call { path, body: if call.path == "/repos" { body.into() } else { call.body }, ..call }
+}
+
+fn bad_parameters(call: Call) -> Call {
+    let path = call.path.split('?').next().unwrap_or_default();
+    Call { path: format!("{path}?limit=0&at=x&before=x&from=x&to=x&since_seq=x&status=x&redirect=%00"), ..call }
+}
+
+fn at(call: Call, escape: &str) -> Call {
+    let (path, query) = call.path.split_once('?').unwrap_or((&call.path, ""));
+    Call { path: format!("{path}{escape}?{query}"), ..call }
+}
+
+/// A file that is named `history`, below a path that never was a file.
+async fn histories(coverage: &mut Coverage, fixture: &Fixture) {
+    let operation = find("file_history");
+    let headers = allowed(fixture, operation);
+    let body = json!({"branch": "main", "message": "m", "files": [{"path": "odd/history", "content": "aGk="}]});
+    let commit = Call { method: Method::POST, path: "/repos/acme/app/-/commit".into(), body: body.to_string().into() };
+    assert_eq!(fixture.send(&commit, &headers).await.status, 201);
+    let get = |query: &str| Call {
+        method: Method::GET,
+        path: format!("/repos/acme/app/-/file/odd/history{query}"),
+        body: Vec::new(),
+    };
+    coverage.record(operation, "a file named history", &fixture.send(&get(""), &headers).await);
+    for range in [None, Some("bytes=0-0"), Some("bytes=9-")] {
+        let range = range.map(|range| ("range", range.to_owned()));
+        let headers: Headers = headers.iter().cloned().chain(range).collect();
+        let got = fixture.send(&get("?format=raw"), &headers).await;
+        coverage.record(operation, "a raw file named history", &got);
+    }
+}
+
+/// One stream more than a caller may have.
+async fn streams(coverage: &mut Coverage, fixture: &Fixture) {
+    for id in ["repo_events", "all_events"] {
+        let operation = find(id);
+        let call = fixture.call(id, 0).await;
+        let identity = if id == "all_events" { ADMIN } else { "maintainer@example.com" };
+        let token = fixture.verified.issuer.id_token(identity);
+        let url = format!("{}{}", fixture.verified.app.base_url(), call.path);
+        let held = fixture.http.get(url).bearer_auth(&token).send().await.unwrap();
+        // Streams of before may still count; then this one is already the one too many.
+        coverage.record(operation, "one stream more", &fixture.send(&call, &[bearer(&token)]).await);
+        drop(held);
+    }
+}
+
+fn find(id: &str) -> &'static Operation {
+    document().operations.iter().find(|operation| operation.id == id).unwrap()
+}
+
+/// Signed URLs, good, forged and expired.
+async fn presigned(coverage: &mut Coverage, fixture: &Fixture) {
+    let operation = find("archive");
+    let presign = fixture.call("presign_archive", 0).await;
+    let got = fixture.send(&presign, &[bearer(&fixture.request_token)]).await;
+    coverage.record(find("presign_archive"), "a request token", &got);
+    let url = got.answer().json()["url"].as_str().unwrap().to_owned();
+    for (how, url) in [
+        ("signed", url.clone()),
+        ("forged", url.replace("branch=main", "branch=topic")),
+        ("expired", url.replace("expires=", "expires=1&x=")),
+        ("incomplete", url.replace("expires=", "x=")),
+    ] {
+        let call = Call { method: Method::GET, path: url, body: Vec::new() };
+        coverage.record(operation, how, &fixture.send(&call, &[]).await);
+    }
+}
+
+/// Bodies that are announced and do not come. All at once: each takes the whole time-out.
+async fn slow_bodies(coverage: &mut Coverage, fixture: &Fixture) {
+    let waiting = document().operations.iter().filter(|operation| operation.method != Method::GET).enumerate();
+    let answers = waiting.map(async |(n, operation)| {
+        let call = fixture.call(&operation.id, 10_000 + n).await;
+        let (_, token) = &allowed(fixture, operation)[0];
+        let line = format!("{} {}", call.method, call.path);
+        let authorization = format!("Authorization: {token}");
+        let answer = raw::request(&fixture.verified.app, &line, &[&authorization, "Content-Length: 10"], b"").await;
+        (operation, answer)
+    });
+    for (operation, answer) in join_all(answers).await {
+        let got = Got { status: answer.status, headers: answer.headers, body: answer.text.into_bytes() };
+        coverage.record(operation, "a slow body", &got);
+    }
+}
