@@ -10,6 +10,7 @@ pub type Random = Arc<dyn Fn(&mut [u8]) + Send + Sync>;
 
 /// The clock of the machine.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the clock that is handed in")]
 pub fn system_clock() -> Clock {
     Arc::new(Utc::now)
 }

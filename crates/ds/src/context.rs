@@ -24,6 +24,9 @@ pub type OpenBrowser = Arc<dyn Fn(&str) -> io::Result<()> + Send + Sync>;
 /// Lets the user edit a file with the given editor command.
 pub type Edit = Arc<dyn Fn(&str, &Path) -> io::Result<()> + Send + Sync>;
 
+/// Starts a pager; what is written goes through it until it is dropped, which waits for the reader.
+pub type StartPager = Arc<dyn Fn(&str) -> io::Result<Box<dyn Write + Send>> + Send + Sync>;
+
 /// Everything that `ds` knows of the world outside its arguments and the file system. Handed in, so that a test is a
 /// function call and many can run at once.
 pub struct Context {
@@ -45,6 +48,8 @@ pub struct Context {
     pub open_browser: OpenBrowser,
     /// The editor.
     pub edit: Edit,
+    /// The pager, for long output on a terminal.
+    pub start_pager: StartPager,
     /// The server when no workspace names one.
     pub default_remote: Option<String>,
     /// How often to try to reach the server.
@@ -56,6 +61,7 @@ impl Context {
     ///
     /// # Errors
     /// When the current directory is gone.
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that is handed in")]
     pub fn from_process() -> io::Result<Self> {
         Ok(Self {
             directory: std::env::current_dir()?,
@@ -74,6 +80,7 @@ impl Context {
             now: Arc::new(Utc::now),
             open_browser: Arc::new(open_browser),
             edit: Arc::new(run_editor),
+            start_pager: Arc::new(start_pager),
             default_remote: option_env!("DS_DEFAULT_REMOTE").filter(|url| !url.is_empty()).map(str::to_owned),
             retries: RetryPolicy::default(),
         })
@@ -81,6 +88,7 @@ impl Context {
 
     /// A world for tests: this directory, an environment with only `HOME` and `USER`, and output that is kept.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a test that cares about the time brings its own clock")]
     pub fn for_test(directory: &Path, home: &Path) -> (Self, Captured) {
         let captured = Captured::default();
         let environment = BTreeMap::from([
@@ -97,6 +105,7 @@ impl Context {
             now: Arc::new(Utc::now),
             open_browser: Arc::new(|_| Err(io::Error::other("no browser in a test"))),
             edit: Arc::new(|_, _| Err(io::Error::other("no editor in a test"))),
+            start_pager: Arc::new(|_| Err(io::Error::other("no pager in a test"))),
             default_remote: None,
             retries: RetryPolicy {
                 attempts_max: 2,
@@ -189,4 +198,40 @@ fn run_editor(editor: &str, file: &Path) -> io::Result<()> {
         std::process::Command::new("sh").args(["-c", &format!("{editor} \"$@\""), editor]).arg(file).status()?
     };
     if status.success() { Ok(()) } else { Err(io::Error::other(format!("{editor} ended with {status}"))) }
+}
+
+/// Runs the pager through the shell, as git does.
+fn start_pager(pager: &str) -> io::Result<Box<dyn Write + Send>> {
+    let mut command = std::process::Command::new(if cfg!(windows) { "cmd" } else { "sh" });
+    command.args([if cfg!(windows) { "/c" } else { "-c" }, pager]).stdin(std::process::Stdio::piped());
+    if std::env::var_os("LESS").is_none() {
+        // Quit when it fits on the screen, keep colours, leave the screen as it is.
+        command.env("LESS", "FRX");
+    }
+    let mut child = command.spawn()?;
+    let stdin = child.stdin.take();
+    Ok(Box::new(Pager { child, stdin: stdin.map(io::BufWriter::new) }))
+}
+
+struct Pager {
+    child: std::process::Child,
+    stdin: Option<io::BufWriter<std::process::ChildStdin>>,
+}
+
+impl Write for Pager {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stdin.as_mut().map_or(Ok(bytes.len()), |stdin| stdin.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stdin.as_mut().map_or(Ok(()), Write::flush)
+    }
+}
+
+impl Drop for Pager {
+    fn drop(&mut self) {
+        // The end of its input, then whatever the reader still wants to look at.
+        drop(self.stdin.take());
+        let _ = self.child.wait();
+    }
 }

@@ -30,6 +30,7 @@ pub struct LogLines<W> {
 
 impl<W> LogLines<W> {
     /// Lines with the time of the system's clock.
+    #[expect(clippy::disallowed_methods, reason = "log lines tell the time of the machine")]
     pub fn new(format: LogFormat, writer: W) -> Self {
         Self::with_clock(format, writer, Utc::now)
     }
