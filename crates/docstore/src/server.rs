@@ -111,10 +111,7 @@ async fn serve_until(
     let served = serve(listener, router, &settings.service, shutdown).await;
     let outcome = served.and(tasks.finish(grace).await);
     events.finished().await;
-    match outcome {
-        Outcome::Clean => tracing::info!("stopped"),
-        Outcome::Cut { unfinished } => tracing::error!(unfinished, "shutdown error"),
-    }
+    // Both have logged how they ended.
     outcome
 }
 
