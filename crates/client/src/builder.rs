@@ -68,7 +68,24 @@ pub struct ClientBuilder {
     limits: Limits,
     retries: RetryPolicy,
     keys: KeySource,
+    observer: Option<Observer>,
 }
+
+/// One attempt at a request, for whoever wants to watch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt<'a> {
+    /// The method.
+    pub method: &'a str,
+    /// The path below the server's address, as it is sent.
+    pub path: &'a str,
+    /// The first attempt is 1.
+    pub number: u32,
+    /// The status of the answer, or why there was none.
+    pub outcome: Result<u16, &'a str>,
+}
+
+/// Told of every attempt.
+pub(crate) type Observer = Arc<dyn Fn(&Attempt<'_>) + Send + Sync>;
 
 impl ClientBuilder {
     pub(crate) fn new(url: impl Into<String>) -> Self {
@@ -80,6 +97,7 @@ impl ClientBuilder {
             limits: Limits::default(),
             retries: RetryPolicy::default(),
             keys: Arc::new(Uuid::new_v4),
+            observer: None,
         }
     }
 
@@ -120,6 +138,12 @@ impl ClientBuilder {
         self
     }
 
+    /// Tells of every attempt at every request.
+    pub fn observer(mut self, observer: impl Fn(&Attempt<'_>) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Arc::new(observer));
+        self
+    }
+
     /// Makes the client. Connects to nothing yet.
     ///
     /// Proxies come from the usual variables of the process (`HTTPS_PROXY` and so on), except for a server on this
@@ -146,6 +170,7 @@ impl ClientBuilder {
             limits: self.limits,
             retries: self.retries,
             keys: self.keys,
+            observer: self.observer,
             honours_keys: std::sync::OnceLock::new(),
         }))
     }

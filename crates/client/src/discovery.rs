@@ -33,7 +33,25 @@ pub struct AuthConfig {
     pub token_endpoint: String,
 }
 
+/// `GET /whoami`. Additive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whoami {
+    /// Who the caller is to the server.
+    pub identity: String,
+    /// How that was proved, such as `development` or `id_token`.
+    #[serde(default)]
+    pub via: String,
+}
+
 impl Client {
+    /// Who the caller is, as the server sees it. Additive.
+    ///
+    /// # Errors
+    /// As every call; see [`Error::is_missing_endpoint`] for servers without it.
+    pub async fn whoami(&self) -> Result<Whoami, Error> {
+        self.fetch(Call::get("/whoami".to_owned())).await
+    }
+
     /// How to sign in to this server. Needs no sign-in itself.
     ///
     /// # Errors

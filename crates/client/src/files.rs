@@ -67,7 +67,8 @@ impl RepoClient {
         limit: usize,
         after: Option<&str>,
     ) -> Result<Vec<TreeEntry>, Error> {
-        let call = query.apply(Call::get(self.path("tree")).query_some("after", after)).query("limit", limit.to_string());
+        let call =
+            query.apply(Call::get(self.path("tree")).query_some("after", after)).query("limit", limit.to_string());
         self.client.fetch(call).await
     }
 
@@ -98,7 +99,7 @@ impl RepoClient {
         }
     }
 
-    /// The files and directories directly in a directory, `""` for the root. Additive.
+    /// The files and directories directly in a directory, `/` for the root. Additive.
     ///
     /// # Errors
     /// As every call.

@@ -52,9 +52,9 @@ mod token;
 mod transport;
 
 pub use branches::BranchQuery;
-pub use builder::{ClientBuilder, Limits, RetryPolicy};
+pub use builder::{Attempt, ClientBuilder, Limits, RetryPolicy};
 pub use contents::ContentBody;
-pub use discovery::{AuthConfig, DsConfig};
+pub use discovery::{AuthConfig, DsConfig, Whoami};
 pub use download::Download;
 pub use error::{Error, ErrorClass, PolicyVerdict, Refusal};
 pub use events::{EventQuery, EventStream, ReceivedEvent};

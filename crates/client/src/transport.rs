@@ -22,7 +22,8 @@ use tokio::time::timeout;
 use uuid::Uuid;
 
 use crate::{
-    ClientBuilder, Error, Limits, Refusal, RetryPolicy, TokenProvider,
+    Attempt, ClientBuilder, Error, Limits, Refusal, RetryPolicy, TokenProvider,
+    builder::Observer,
     contents::{ContentBody, Upload},
     paths::segments,
 };
@@ -46,6 +47,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Limits,
     pub(crate) retries: RetryPolicy,
     pub(crate) keys: KeySource,
+    pub(crate) observer: Option<Observer>,
     /// Whether the server honours idempotency keys, once known.
     pub(crate) honours_keys: OnceLock<bool>,
 }
@@ -229,7 +231,9 @@ impl Client {
         let mut attempt = 1;
         loop {
             let last = attempt >= self.inner.retries.attempts_max.max(1);
-            let wait = match self.attempt(call, key).await {
+            let attempted = self.attempt(call, key).await;
+            self.observe(call, attempt, &attempted);
+            let wait = match attempted {
                 Ok(response) if response.status().is_success() => {
                     self.learn(&response);
                     return Ok(response);
@@ -262,6 +266,20 @@ impl Client {
             delay = (delay * 2).min(self.inner.retries.delay_max);
             attempt += 1;
         }
+    }
+
+    fn observe(&self, call: &Call, number: u32, attempted: &Result<Response, Lost>) {
+        let Some(observer) = &self.inner.observer else { return };
+        let failure;
+        let outcome = match attempted {
+            Ok(response) => Ok(response.status().as_u16()),
+            Err(Lost::NotSent(reason) | Lost::Unanswered(reason)) => Err(reason.as_str()),
+            Err(Lost::Final(error)) => {
+                failure = error.to_string();
+                Err(failure.as_str())
+            }
+        };
+        observer(&Attempt { method: call.method.as_str(), path: &call.path, number, outcome });
     }
 
     fn lost(&self, reason: String, may_have_happened: bool) -> Error {

@@ -3,8 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    auto_merge, branches, checkout, commit, completions, diff, import_git, init, log, login, logout, merge, orgs, pull,
-    purge, ready, rebase, release, repos, resolve, restore, roles, show, status, verify, whoami,
+    archive, auto_merge, branches, checkout, clean, commit, completions, config, diff, events, import_git, init, log,
+    login, logout, man, merge, orgs, pull, purge, ready, rebase, release, repos, resolve, restore, roles, show, status,
+    verify, whoami,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -110,8 +111,25 @@ pub(crate) enum Command {
     Logout(logout::Arguments),
     /// Show who you are to the server.
     Whoami(whoami::Arguments),
+    /// Show what happens on the server as it happens.
+    Events(events::Arguments),
+    /// Write a tree of the server to a tar file.
+    Archive(archive::Arguments),
+    /// Move files that are not versioned out of the way.
+    Clean(clean::Arguments),
+    /// Show or change the settings of the workspace.
+    Config(config::Arguments),
     /// Print a completion script for a shell.
     Completions(completions::Arguments),
+    /// Write manual pages into a folder.
+    Man(man::Arguments),
+}
+
+impl Command {
+    /// Whether the output is for reading and may be long.
+    pub(crate) fn is_worth_paging(&self) -> bool {
+        matches!(self, Self::Diff(_) | Self::Log(_) | Self::Show(_))
+    }
 }
 
 #[cfg(test)]

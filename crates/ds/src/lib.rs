@@ -32,7 +32,7 @@ use std::{ffi::OsString, io::Write};
 
 use clap::{CommandFactory, FromArgMatches};
 
-pub use context::{Captured, Context, Edit, OpenBrowser, Terminals};
+pub use context::{Captured, Context, Edit, OpenBrowser, StartPager, Terminals};
 pub use exit::Exit;
 pub use failure::Failure;
 
@@ -46,9 +46,15 @@ pub async fn run(context: &mut Context, arguments: impl IntoIterator<Item = OsSt
         Ok(cli) => cli,
         Err(error) => return report_usage(context, &error),
     };
+    let terminal = if cli.command.is_worth_paging() { page(context) } else { None };
     let mut session = Session::new(context, cli.global);
     let done = commands::run(&mut session, cli.command).await;
     let written = session.finish_output();
+    if let Some(terminal) = terminal {
+        // Waits for the reader, so that what follows does not end up in between.
+        session.context.stdout = terminal;
+    }
+    session.report_requests();
     match done.and(written) {
         Ok(()) => Exit::Success,
         Err(failure) => {
@@ -56,6 +62,21 @@ pub async fn run(context: &mut Context, arguments: impl IntoIterator<Item = OsSt
             failure.exit_code()
         }
     }
+}
+
+/// Puts a pager in front of the terminal, if there is one and the user has nothing against it. Answers the terminal.
+fn page(context: &mut Context) -> Option<Box<dyn Write + Send>> {
+    if !context.terminals.stdout {
+        return None;
+    }
+    let names = ["DS_PAGER", "PAGER"];
+    let chosen = names.into_iter().find_map(|name| context.environment.get(name)).map_or("less", String::as_str);
+    if chosen.is_empty() || chosen == "cat" {
+        return None;
+    }
+    // Without a pager, the terminal itself will do.
+    let pager = (context.start_pager)(chosen).ok()?;
+    Some(std::mem::replace(&mut context.stdout, pager))
 }
 
 /// Help and version are data; a mistake in the command line is talk.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt::Display, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use unicode_width::UnicodeWidthStr;
 
 /// Rows with aligned columns. Every column but the last is padded to its width; nothing is cut.
 pub(crate) struct Table {
@@ -22,13 +23,18 @@ impl Table {
 
     pub(crate) fn row(&mut self, cells: &[&str]) {
         let cells: Vec<String> =
-            cells.iter().zip(&self.widths).map(|(cell, width)| format!("{:<width$}", printable(cell))).collect();
+            cells.iter().zip(&self.widths).map(|(cell, width)| pad(&printable(cell), *width)).collect();
         self.lines.push(cells.join(self.gap).trim_end().to_owned());
     }
 
     pub(crate) fn lines(&self) -> &[String] {
         &self.lines
     }
+}
+
+/// Fills up to a width on the screen, where some characters take two columns and some none.
+fn pad(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
 }
 
 /// Text from elsewhere with control characters made visible, so that it cannot steer the terminal.
@@ -130,6 +136,7 @@ mod tests {
         let mut table = Table::new("  ", &[("NAME", 6), ("ROLE", 0)]);
         table.row(&["bob", "writer"]);
         table.row(&["é\u{1b}[2J", "x"]);
-        assert_eq!(table.lines(), ["NAME    ROLE", "bob     writer", "é\\u{1b}[2J  x"]);
+        table.row(&["日本", "x"]);
+        assert_eq!(table.lines(), ["NAME    ROLE", "bob     writer", "é\\u{1b}[2J  x", "日本    x"]);
     }
 }

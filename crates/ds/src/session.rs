@@ -2,7 +2,7 @@ use std::{
     fmt::Display,
     io::{self, BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use docstore_client::{Client, RepoClient};
@@ -23,11 +23,13 @@ pub(crate) struct Session<'c> {
     write_error: Option<io::Error>,
     /// The server and the identity of the last client made, for error messages.
     contact: Option<(String, Option<String>)>,
+    /// The requests made, for those who asked with `-v`.
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl<'c> Session<'c> {
     pub(crate) fn new(context: &'c mut Context, options: GlobalOptions) -> Self {
-        Self { context, options, write_error: None, contact: None }
+        Self { context, options, write_error: None, contact: None, requests: Arc::default() }
     }
 
     /// Where the command runs: `-C`, or the current directory.
@@ -60,6 +62,18 @@ impl<'c> Session<'c> {
             .tokens(Arc::new(Tokens::new(self.context, remote)));
         if let Some(identity) = identity {
             builder = builder.identity(identity);
+        }
+        if self.options.verbose > 0 {
+            let requests = self.requests.clone();
+            builder = builder.observer(move |attempt| {
+                let outcome = match attempt.outcome {
+                    Ok(status) => status.to_string(),
+                    Err(reason) => reason.to_owned(),
+                };
+                if let Ok(mut requests) = requests.lock() {
+                    requests.push(format!("{} {}: {outcome}", attempt.method, attempt.path));
+                }
+            });
         }
         self.contact = Some((remote.to_owned(), identity.map(str::to_owned)));
         Ok(builder.build()?)
@@ -151,6 +165,14 @@ impl<'c> Session<'c> {
         }
     }
 
+    /// Tells of the requests that were made.
+    pub(crate) fn report_requests(&mut self) {
+        let requests = self.requests.lock().map(|mut requests| std::mem::take(&mut *requests)).unwrap_or_default();
+        for request in requests {
+            self.talk(request);
+        }
+    }
+
     /// Flushes, and says whether all output was written. Output into a closed pipe is not an error.
     pub(crate) fn finish_output(&mut self) -> Result<(), Failure> {
         let flushed = self.context.stdout.flush();
@@ -171,15 +193,12 @@ impl<'c> Session<'c> {
             && let Some((server, identity)) = self.contact.clone()
         {
             let signed_in = auth::signed_in_as(self.context, &server);
-            hints.push(match (status, signed_in) {
-                (403, Some(email)) => format!("you are signed in to {server} as {email}"),
-                (403, None) => match identity {
-                    Some(identity) => {
-                        format!("you are not signed in to {server}; a development server takes you for {identity}")
-                    }
-                    None => format!("you are not signed in to {server}: run `ds login {server}`"),
-                },
-                _ => format!("sign in with `ds login {server}`"),
+            hints.push(match (status, signed_in, identity) {
+                (403, Some(email), _) => format!("status 403: {email}, as you are signed in to {server}, may not do this"),
+                (403, None, Some(identity)) => format!(
+                    "status 403: you are not signed in to {server}; if it is a development server, {identity} may not do this"
+                ),
+                _ => format!("status {status}: sign in with `ds login {server}`"),
             });
         }
         for hint in hints {

@@ -25,6 +25,9 @@ pub(crate) struct Arguments {
     /// Another branch than the one checked out.
     #[arg(long)]
     branch: Option<String>,
+    /// Go on with the commits of main that the branch starts from.
+    #[arg(long, conflicts_with = "path")]
+    all: bool,
     /// Show whole messages.
     #[arg(long)]
     full: bool,
@@ -50,7 +53,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
         return Ok(());
     }
-    let commits = newest(&repo, &branch, arguments.limit).await?;
+    let commits = newest(&repo, &branch, arguments.limit, arguments.all).await?;
     if arguments.json.json {
         return session.print_json(&commits);
     }
@@ -96,7 +99,7 @@ async fn file_history(
 }
 
 /// The newest commits of a branch: from the endpoint for that, or from the chain of a server that has none.
-pub(crate) async fn newest(repo: &RepoClient, branch: &str, limit: u32) -> Result<Vec<CommitSummary>, Failure> {
+async fn newest(repo: &RepoClient, branch: &str, limit: u32, all: bool) -> Result<Vec<CommitSummary>, Failure> {
     let mut commits: Vec<CommitSummary> = Vec::new();
     let mut before = None;
     while commits.len() < limit as usize {
@@ -112,9 +115,13 @@ pub(crate) async fn newest(repo: &RepoClient, branch: &str, limit: u32) -> Resul
             }
             Err(error) => return Err(error.into()),
         };
-        commits.extend(page.commits);
+        let count = page.commits.len();
+        let own = page.commits.into_iter().filter(|commit| all || commit.branch == branch);
+        let before_page = commits.len();
+        commits.extend(own);
         before = page.next_before;
-        if before.is_none() {
+        // Below the base there is nothing of the branch any more.
+        if before.is_none() || commits.len() - before_page < count {
             break;
         }
     }

@@ -1,16 +1,21 @@
 //! One file per command, each with `Arguments` and `run`.
 
+pub(crate) mod archive;
 pub(crate) mod auto_merge;
 pub(crate) mod branches;
 pub(crate) mod checkout;
+pub(crate) mod clean;
 pub(crate) mod commit;
 pub(crate) mod completions;
+pub(crate) mod config;
 pub(crate) mod diff;
+pub(crate) mod events;
 pub(crate) mod import_git;
 pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod logout;
+pub(crate) mod man;
 pub(crate) mod merge;
 pub(crate) mod orgs;
 pub(crate) mod pull;
@@ -62,8 +67,13 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::ImportGit(arguments) => Box::pin(import_git::run(session, arguments)).await,
         Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,
         Command::Logout(arguments) => logout::run(session, &arguments),
-        Command::Whoami(arguments) => whoami::run(session, &arguments),
+        Command::Whoami(arguments) => Box::pin(whoami::run(session, arguments)).await,
+        Command::Events(arguments) => Box::pin(events::run(session, arguments)).await,
+        Command::Archive(arguments) => Box::pin(archive::run(session, arguments)).await,
+        Command::Clean(arguments) => clean::run(session, &arguments),
+        Command::Config(arguments) => config::run(session, arguments),
         Command::Completions(arguments) => completions::run(session, &arguments),
+        Command::Man(arguments) => man::run(session, &arguments),
     }
 }
 

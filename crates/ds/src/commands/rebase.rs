@@ -45,7 +45,12 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         (Some(pending), _, true) => abort(session, &mut workspace, &pending).await,
         (Some(_), false, false) => Err(Failure::conflict("a rebase is waiting for conflicts to be resolved")
             .hint("`ds status` lists them; then `ds rebase --continue`, or `ds rebase --abort`")),
-        (None, true, _) | (None, _, true) => Err(Failure::new("no rebase is waiting")),
+        // Resolving the last conflict has completed it.
+        (None, true, _) => {
+            session.say("No rebase is waiting.");
+            Ok(())
+        }
+        (None, _, true) => Err(Failure::new("no rebase is waiting")),
         (None, false, false) => start(session, &mut workspace, &branch).await,
     }
 }

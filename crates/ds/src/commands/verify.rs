@@ -12,9 +12,11 @@ use crate::{
     remote::find_branch,
     session::Session,
     sync,
-    workspace::{Anchor, Workspace},
+    workspace::{Anchor, Workspace, read_json, write_json},
 };
 
+/// How far each branch was verified.
+const CHECKPOINTS: &str = "verified.json";
 /// Characters of a hash that are shown.
 const SHOWN: usize = 16;
 
@@ -26,6 +28,9 @@ pub(crate) struct Arguments {
     /// Also compare the tree at the head with what the commits say, and every byte with its hash.
     #[arg(long)]
     content: bool,
+    /// Begin after the last commit that an earlier verify has found right.
+    #[arg(long, conflicts_with_all = ["content", "accept"])]
+    resume: bool,
     /// Trust the server's history as it is now, after a check has failed.
     #[arg(long)]
     accept: bool,
@@ -36,7 +41,10 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let repo = session.repo(&workspace)?;
     let branch = workspace.branch().to_owned();
     let head = find_branch(&repo, &branch).await?;
-    let walk = walk(session, &workspace, &repo, &branch, head.head_sequence).await?;
+    let checkpoints: BTreeMap<String, Anchor> =
+        read_json(&workspace.metadata().join(CHECKPOINTS), "checkpoints")?.unwrap_or_default();
+    let checkpoint = checkpoints.get(&branch).filter(|_| arguments.resume).cloned();
+    let walk = walk(session, &workspace, &repo, (&branch, head.head_sequence), checkpoint).await?;
     if walk.entries == 0 {
         session.say("No commits to verify.");
     }
@@ -54,6 +62,11 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     }
     if let Some(message) = walk.fault {
         return Err(Failure::new(message));
+    }
+    if let Some(tip) = walk.tip {
+        let mut checkpoints = checkpoints;
+        checkpoints.insert(branch.clone(), tip);
+        write_json(&workspace.metadata().join(CHECKPOINTS), &checkpoints)?;
     }
     if arguments.content {
         verify_content(session, &repo, &branch, head.base_sequence, head.head_sequence, walk.files).await?;
@@ -74,16 +87,31 @@ async fn walk(
     session: &mut Session<'_>,
     workspace: &Workspace,
     repo: &RepoClient,
-    branch: &str,
-    head: i64,
+    (branch, head): (&str, i64),
+    checkpoint: Option<Anchor>,
 ) -> Result<Walk, Failure> {
     let anchor = workspace.anchors().get(branch).cloned();
-    let mut anchor_seen = false;
+    let mut anchor_seen =
+        anchor.as_ref().zip(checkpoint.as_ref()).is_some_and(|(anchor, from)| anchor.sequence < from.sequence);
     let mut walk = Walk::default();
     let mut verifier = ChainVerifier::from_genesis(repo.name(), branch);
-    let mut pages = ChainPages::new(repo, branch, 1, head);
+    let mut pages = ChainPages::new(repo, branch, checkpoint.as_ref().map_or(1, |from| from.sequence), head);
+    let mut start = checkpoint;
     while let Some(entries) = pages.next().await? {
         for entry in entries {
+            if let Some(from) = start.take() {
+                // The checkpoint itself: as it was, or nothing after it can be trusted.
+                if entry.sequence != from.sequence || entry.commit_hash.as_deref() != Some(from.hash.as_str()) {
+                    walk.fault = Some(format!(
+                        "chain integrity error at sequence {}: the commit that was verified before is another one now",
+                        from.sequence
+                    ));
+                }
+                verifier = ChainVerifier::after(repo.name(), branch, &from.hash);
+                anchor_seen |= anchor.as_ref() == Some(&from);
+                walk.tip = Some(from);
+                continue;
+            }
             walk.entries += 1;
             check(session, &mut verifier, &entry, &mut walk);
             if let Some(anchor) = anchor.as_ref().filter(|anchor| anchor.sequence == entry.sequence) {

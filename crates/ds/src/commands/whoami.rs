@@ -1,9 +1,9 @@
 use clap::Args;
 use serde::Serialize;
 
-use crate::{Failure, auth, cli::JsonOption, session::Session};
+use crate::{Failure, auth, cli::JsonOption, output::printable, session::Session};
 
-/// Show who you are to the server. Asks no server.
+/// Show who you are to the server.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     #[command(flatten)]
@@ -17,8 +17,23 @@ struct Identity {
     signed_in: bool,
 }
 
-pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
     let server = super::login::server_of(session, None)?;
+    let author = session.workspace().ok().map(|workspace| workspace.config().author.clone());
+    let client = session.client(&server, author.as_deref())?;
+    match client.whoami().await {
+        Ok(answer) => {
+            let identity = Identity { signed_in: answer.via != "development", identity: answer.identity, server };
+            session.detail(format!(
+                "the server at {} takes you for {}, by {}",
+                identity.server, identity.identity, answer.via
+            ));
+            return print(session, &identity, arguments.json);
+        }
+        Err(error) if error.is_missing_endpoint() => {}
+        Err(error) => return Err(error.into()),
+    }
+    // A server of the original contract does not tell; this is what it will probably make of the request.
     let signed_in = auth::signed_in_as(session.context, &server);
     let identity = Identity {
         signed_in: signed_in.is_some(),
@@ -31,12 +46,16 @@ pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<()
         },
         server,
     };
-    if arguments.json.json {
-        return session.print_json(&identity);
-    }
-    session.print(&identity.identity);
     if !identity.signed_in {
         session.warn(format!("not signed in to {}; only a development server takes your word for it", identity.server));
     }
+    print(session, &identity, arguments.json)
+}
+
+fn print(session: &mut Session<'_>, identity: &Identity, json: JsonOption) -> Result<(), Failure> {
+    if json.json {
+        return session.print_json(identity);
+    }
+    session.print(printable(&identity.identity));
     Ok(())
 }

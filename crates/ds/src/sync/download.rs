@@ -25,8 +25,10 @@ use tokio::{io::AsyncWriteExt, sync::mpsc};
 use super::{Target, TreeFile};
 use crate::{Failure, failure::About, hash::hash_bytes, output::Progress};
 
-/// Paths asked for in one archive of chosen paths; keeps the request below 1 MiB for ordinary names.
+/// Paths asked for in one archive of chosen paths.
 const ARCHIVE_PATHS_MAX: usize = 5_000;
+/// The length of all of them together: a server takes a request of 1 MiB, and a name in JSON may take twice its length.
+const ARCHIVE_PATH_BYTES_MAX: usize = 400 * 1024;
 /// Single files on their way at once, for servers without archives.
 const FILE_REQUESTS_MAX: usize = 8;
 /// Files up to this size are handed to a writer whole; larger ones are written as they come.
@@ -70,9 +72,18 @@ pub(super) async fn download(
     } else {
         let mut paths: Vec<String> = missing.keys().cloned().collect();
         paths.sort_unstable();
-        for paths in paths.chunks(ARCHIVE_PATHS_MAX) {
-            let request =
-                ArchivePathsRequest { branch: target.branch.clone(), at: Some(target.sequence), paths: paths.to_vec() };
+        while !paths.is_empty() {
+            let mut bytes = 0;
+            let fitting = paths.iter().take_while(|path| {
+                bytes += path.len();
+                bytes <= ARCHIVE_PATH_BYTES_MAX
+            });
+            let count = fitting.count().clamp(1, ARCHIVE_PATHS_MAX);
+            let request = ArchivePathsRequest {
+                branch: target.branch.clone(),
+                at: Some(target.sequence),
+                paths: paths.drain(..count).collect(),
+            };
             match repo.archive_paths(&request).await {
                 Ok(archive) => unpack(archive, &mut missing, staging, progress).await?,
                 Err(error) if error.is_missing_endpoint() => break,

@@ -10,6 +10,7 @@
 //! | `state.json` | branch, sequence, hash of every file as last synced, chain anchor |
 //! | `modes.json` | which synced files are executable or links |
 //! | `anchors.json` | trusted chain hash of every branch visited; a failed check that nobody acknowledged |
+//! | `verified.json` | how far `ds verify` has been |
 //! | `rebase.json` | a rebase that waits for conflicts to be resolved |
 //! | `stat-cache` | hashes of files by size, times and inode |
 //! | `sync.json`, `tmp/` | a sync that is being written into the workspace |
@@ -115,6 +116,8 @@ fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BT
 pub(crate) struct Workspace {
     root: PathBuf,
     config: Config,
+    /// Whether `config` is what `config.json` says.
+    config_is_saved: bool,
     state: State,
     modes: Modes,
     anchors: Anchors,
@@ -148,7 +151,7 @@ impl Workspace {
         let state: State = read_json(&metadata.join("state.json"), "state")?.unwrap_or_default();
         let modes = Modes::read(&metadata, &state)?;
         let anchors = Anchors::read(&metadata, &state)?;
-        Ok(Self { root: root.to_owned(), config, state, modes, anchors, _lock: None })
+        Ok(Self { root: root.to_owned(), config, config_is_saved: true, state, modes, anchors, _lock: None })
     }
 
     /// A workspace that is about to be made, or made anew; nothing is written before [`Workspace::save`] but the
@@ -161,10 +164,13 @@ impl Workspace {
         let lock = Lock::take(&metadata)?;
         let mut workspace = Self::read(root)?;
         if workspace.config.remote != config.remote || workspace.config.repo() != config.repo() {
-            // What was trusted of another repo says nothing about this one.
+            // What was synced from another repo is nobody's to replace, and what was trusted of it says nothing here.
+            workspace.state = State::default();
+            workspace.modes = Modes::default();
             workspace.anchors = Anchors::default();
         }
         workspace.config = config;
+        workspace.config_is_saved = false;
         workspace._lock = Some(lock);
         Ok(workspace)
     }
@@ -218,9 +224,10 @@ impl Workspace {
         state.commit_hash = anchors.hash_at(&state.branch, state.sequence).unwrap_or_default().to_owned();
         state.other = self.state.other.clone();
         let metadata = self.metadata();
-        if config != self.config || !metadata.join("config.json").is_file() {
+        if config != self.config || !self.config_is_saved {
             write_json(&metadata.join("config.json"), &config)?;
             self.config = config;
+            self.config_is_saved = true;
         }
         anchors.write(&metadata)?;
         self.anchors = anchors;

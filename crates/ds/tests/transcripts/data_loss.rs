@@ -426,3 +426,21 @@ async fn one_command_at_a_time_changes_a_workspace() {
     drop(lock);
     alice.ok(&["pull"]).await;
 }
+
+#[tokio::test]
+async fn init_of_another_repo_leaves_the_files_of_the_first() {
+    let stage = Stage::new().await;
+    let alice = two_files(&stage).await;
+    {
+        let model = stage.model();
+        let mut model = model.lock().unwrap();
+        model.repo = "other/repo".into();
+        model.commit_files("main", "m", &[("a", None), ("d/b", None), ("c", Some("c"))]);
+    }
+    alice.ok(&["init", &stage.server.url(), "--repo", "other/repo"]).await;
+    assert_eq!(alice.files(), ["a", "c", "d/b"]);
+    // Of the same repo, what was synced may go.
+    stage.model().lock().unwrap().commit_files("main", "m", &[("c", None), ("e", Some("e"))]);
+    alice.ok(&["init", &stage.server.url(), "--repo", "other/repo"]).await;
+    assert_eq!(alice.files(), ["a", "d/b", "e"]);
+}

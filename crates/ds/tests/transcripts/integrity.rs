@@ -179,3 +179,20 @@ async fn verify_shows_every_commit_and_checks_the_content() {
     let seen = alice.fails(&["verify"]).await;
     assert!(seen.contains("FAIL  (expected ") && seen.contains("error: chain integrity error at sequence 1"), "{seen}");
 }
+
+#[tokio::test]
+async fn verify_goes_on_where_it_was() {
+    let stage = Stage::new().await;
+    let alice = one_commit(&stage).await;
+    alice.ok(&["verify"]).await;
+    stage.model().lock().unwrap().commit_files("main", "two", &[("b", Some("b"))]);
+    let shown = alice.ok(&["verify", "--resume"]).await.replace(&hash_of(&stage, 2)[..16], "HASH-2");
+    insta::assert_snapshot!(shown, @"seq 2     OK    HASH-2  two");
+    insta::assert_snapshot!(alice.ok(&["verify", "--resume"]).await, @"No commits to verify.");
+    stage.model().lock().unwrap().commits[1].hash = Some("e".repeat(64));
+    insta::assert_snapshot!(alice.fails(&["verify", "--resume"]).await, @r"
+    No commits to verify.
+    error: chain integrity error at sequence 2: the commit that was verified before is another one now
+    [exit 1]
+    ");
+}

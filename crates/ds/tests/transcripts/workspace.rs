@@ -374,6 +374,10 @@ async fn drafts_and_branch_commands() {
     // A draft is found although lists leave it out.
     insta::assert_snapshot!(alice.ok(&["pull"]).await, @"Synced branch 'wip' (0 downloaded, 0 removed)");
     insta::assert_snapshot!(alice.ok(&["log"]).await, @"seq 2     alice         2026-01-02  b");
+    insta::assert_snapshot!(alice.ok(&["log", "--all"]).await, @r"
+    seq 2     alice         2026-01-02  b
+    seq 1     alice         2026-01-02  a
+    ");
     insta::assert_snapshot!(alice.ok(&["branches"]).await, @r"
     BRANCH                         HEAD   BASE   STATUS     DRAFT
     main                           1      0      active
@@ -490,4 +494,81 @@ async fn mistakes_in_the_command_line_are_told_with_suggestions() {
     assert_eq!((version.exit, version.stdout), (Exit::Success, format!("ds {}\n", env!("CARGO_PKG_VERSION"))));
     assert!(alice.ok(&["completions", "bash"]).await.contains("_ds()"));
     insta::assert_snapshot!(alice.fails(&["log", "-n", "0"]).await.lines().next().unwrap().to_owned(), @"error: invalid value '0' for '--limit <LIMIT>': 0 is not in 1..=4294967295");
+}
+
+#[tokio::test]
+async fn smaller_commands() {
+    let stage = Stage::new().await;
+    let alice = stage.workspace("alice").await;
+    alice.write("a", "a");
+    alice.ok(&["commit", "-m", "a"]).await;
+    insta::assert_snapshot!(alice.ok(&["config"]).await, @r"
+    remote  http://SERVER
+    repo    default/default
+    branch  main
+    author  alice
+    ");
+    alice.ok(&["config", "author", "alicia"]).await;
+    insta::assert_snapshot!(alice.ok(&["whoami"]).await, @"alicia");
+    assert_eq!(alice.ds(&["config", "branch", "x"]).await.exit, Exit::Usage);
+    insta::assert_snapshot!(alice.ok(&["archive", "-o", "../a.tar"]).await, @"Wrote 'main' at sequence 1 to ../a.tar");
+    let mut archive = tar::Archive::new(std::fs::File::open(alice.folder().join("../a.tar")).unwrap());
+    let names: Vec<_> = archive.entries().unwrap().map(|entry| entry.unwrap().path().unwrap().into_owned()).collect();
+    assert_eq!(names, [std::path::Path::new("a")]);
+    alice.write("junk/x", "precious after all");
+    insta::assert_snapshot!(alice.ok(&["clean", "-n"]).await, @"junk/x");
+    alice.ok(&["clean"]).await;
+    assert_eq!(alice.files(), ["a"]);
+    alice.ok(&["man", "man"]).await;
+    assert!(alice.read("man/ds-commit.1").contains("Send changes to the branch as one commit"));
+    let verbose = alice.ds(&["-v", "log"]).await;
+    assert_eq!(verbose.stderr, "GET /repos/default/default/-/commits: 200\n");
+    let old = Stage::of(Generation::Old).await;
+    let bob = old.workspace("bob").await;
+    insta::assert_snapshot!(bob.ok(&["whoami"]).await, @r"
+    bob
+    warning: not signed in to http://SERVER; only a development server takes your word for it
+    ");
+}
+
+#[tokio::test]
+async fn long_output_on_a_terminal_goes_through_a_pager() {
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
+    #[derive(Clone, Default)]
+    struct Paged(Arc<Mutex<Vec<u8>>>);
+    impl Write for Paged {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let stage = Stage::new().await;
+    let alice = stage.workspace("alice").await;
+    alice.write("a", "a");
+    alice.ok(&["commit", "-m", "a"]).await;
+    let paged = Paged::default();
+    let log = async |pager: &'static str, terminal: bool| {
+        let started = paged.clone();
+        let output = alice
+            .ds_with(&["log"], move |context| {
+                context.terminals.stdout = terminal;
+                context.environment.insert("PAGER".into(), pager.into());
+                context.start_pager = Arc::new(move |name| {
+                    assert_eq!(name, "more");
+                    Ok(Box::new(started.clone()))
+                });
+            })
+            .await;
+        (output.stdout, String::from_utf8(std::mem::take(&mut *paged.0.lock().unwrap())).unwrap())
+    };
+    let line = "seq 1     alice         2026-01-02  a\n".to_owned();
+    assert_eq!(log("more", true).await, (String::new(), line.clone()));
+    assert_eq!(log("more", false).await, (line.clone(), String::new()));
+    assert_eq!(log("cat", true).await, (line, String::new()));
 }

@@ -139,12 +139,16 @@ impl Request<'_> {
         if self.path == "/healthz" {
             return json_answer(200, &json!({ "status": "ok" }));
         }
+        if self.path == "/whoami" && self.generation == Generation::New {
+            return json_answer(200, &json!({ "identity": self.author, "via": "development" }));
+        }
         if self.path == "/.well-known/ds-config" {
             return json_answer(200, &json!({ "auth": { "type": "none" } }));
         }
         let prefix = format!("/repos/{}/-/", model.repo);
         let Some(rest) = self.path.strip_prefix(&prefix) else {
-            return Err(refused(404, "REPO_NOT_FOUND", "repo not found"));
+            let in_repo = self.path.starts_with("/repos/");
+            return Err(if in_repo { refused(404, "REPO_NOT_FOUND", "repo not found") } else { not_found() });
         };
         let new = self.generation == Generation::New;
         match (self.method.as_str(), rest) {
@@ -396,7 +400,10 @@ impl Request<'_> {
             .commits
             .iter()
             .rev()
-            .filter(|commit| commit.branch == found.name && commit.sequence < before)
+            .filter(|commit| {
+                commit.branch == found.name || (commit.branch == "main" && commit.sequence <= found.base_sequence)
+            })
+            .filter(|commit| commit.sequence < before)
             .map(|commit| CommitSummary {
                 sequence: commit.sequence,
                 branch: commit.branch.clone(),
