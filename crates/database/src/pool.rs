@@ -77,6 +77,10 @@ impl Settings {
             .options([
                 ("timezone", "UTC"),
                 ("statement_timeout", milliseconds.as_str()),
+                // Our queries are few and their parameters alike: planning them again for each call costs more than running
+                // them. Compiling them would too.
+                ("plan_cache_mode", "force_generic_plan"),
+                ("jit", "off"),
                 // A server that hangs inside a transaction must not keep a branch locked.
                 ("idle_in_transaction_session_timeout", "60000"),
             ])

@@ -471,17 +471,23 @@ pub async fn directory(
     directory: &str,
     limit: usize,
 ) -> Result<Vec<DirectoryRow>> {
-    // Each query reads one batch of files; what lies behind the first directory in it is read again after the jump.
-    const BATCH: usize = 64;
+    // Each query reads one batch of files; what lies behind the first directory in it is read again after the jump. So
+    // batches are small among directories and grow among files.
+    let mut batch_rows = BATCH_ROWS_MIN;
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let before = (!directory.is_empty()).then(|| behind_directory(directory));
     let mut from = query.from.max(prefix.as_str()).to_owned();
     let mut children = Vec::new();
     loop {
-        let batch =
-            TreeQuery { from: &from, before: before.as_deref(), limit: i64::try_from(BATCH).ok(), ..query.clone() };
+        let batch = TreeQuery {
+            from: &from,
+            before: before.as_deref(),
+            limit: i64::try_from(batch_rows).ok(),
+            ..query.clone()
+        };
         let rows: Vec<TreeRow> = tree(&mut *connection, &batch).try_collect().await?;
-        let mut more = rows.len() == BATCH;
+        let mut more = rows.len() == batch_rows;
+        batch_rows = (batch_rows * 4).min(BATCH_ROWS_MAX);
         for row in rows {
             if children.len() == limit {
                 return Ok(children);
@@ -490,6 +496,7 @@ pub async fn directory(
                 let path = format!("{prefix}{name}");
                 from = behind_directory(&path);
                 children.push(DirectoryRow::Directory(path));
+                batch_rows = BATCH_ROWS_MIN;
                 more = true;
                 break;
             }
@@ -501,6 +508,10 @@ pub async fn directory(
         }
     }
 }
+
+/// The smallest and the largest batch of files that a walk through a directory reads.
+const BATCH_ROWS_MIN: usize = 8;
+const BATCH_ROWS_MAX: usize = 512;
 
 /// A child of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
