@@ -2,7 +2,7 @@
 
 use sqlx::PgExecutor;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// The answer that a request got the first time.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,14 +38,24 @@ pub async fn claim_key(
     if claimed.rows_affected() == 1 {
         return Ok(None);
     }
+    // Gone between the two statements only when it was just forgotten for its age.
+    let stored = stored_answer(connection, identity, key).await?;
+    stored.map(Some).ok_or(Error::Contention(sqlx::Error::RowNotFound))
+}
+
+/// The answer stored under a key.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn stored_answer(executor: impl PgExecutor<'_>, identity: &str, key: &str) -> Result<Option<StoredAnswer>> {
     let row = sqlx::query!(
         "SELECT request_hash, answer FROM idempotency_keys WHERE identity = $1 AND key = $2",
         identity,
         key,
     )
-    .fetch_one(connection)
+    .fetch_optional(executor)
     .await?;
-    Ok(Some(StoredAnswer { request_hash: row.request_hash, answer: row.answer }))
+    Ok(row.map(|row| StoredAnswer { request_hash: row.request_hash, answer: row.answer }))
 }
 
 /// Stores the answer under a claimed key.

@@ -1,5 +1,6 @@
 //! Request bodies, read as the contract says (server §0.1): keys in any case, unknown ones ignored, the last of several
-//! wins, `null` means absent, only the first JSON value counts.
+//! wins, `null` means absent, only the first JSON value counts. Stricter than that in two things that no client sends: a
+//! list is never taken for an object, and no text may hold a NUL, which PostgreSQL cannot store.
 
 use std::collections::HashMap;
 
@@ -23,10 +24,23 @@ pub(crate) fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_js
         None => return Err(serde::de::Error::custom("the body is empty")),
         Some(raw) => raw?,
     };
+    if holds_nul(raw.get()) {
+        return Err(serde::de::Error::custom("the body holds a NUL"));
+    }
     if raw.get() == "null" {
         return T::deserialize(Lenient { raw: "{}", depth: 0 });
     }
     T::deserialize(Lenient { raw: raw.get(), depth: 0 })
+}
+
+/// Whether a JSON text holds the escape of a NUL; a bare one is no JSON.
+fn holds_nul(json: &str) -> bool {
+    const ESCAPED: &str = "\\u0000";
+    json.match_indices(ESCAPED).any(|(at, _)| {
+        // After an odd number of backslashes, this one is itself escaped, and what follows are letters.
+        let before = json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        before % 2 == 0
+    })
 }
 
 struct Lenient<'de> {
@@ -75,6 +89,19 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
         serde_json::Deserializer::from_str(self.raw).deserialize_enum(name, variants, visitor)
     }
 
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        _fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Self::Error> {
+        // A derived visitor takes a list as well, field by field.
+        if self.raw.starts_with('[') {
+            return Err(serde::de::Error::custom("a list stands where an object is expected"));
+        }
+        self.deserialize_any(visitor)
+    }
+
     fn deserialize_newtype_struct<V: Visitor<'de>>(
         self,
         _name: &'static str,
@@ -85,7 +112,7 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
 
     forward_to_deserialize_any! {
         bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
-        tuple_struct map struct identifier ignored_any
+        tuple_struct map identifier ignored_any
     }
 }
 
@@ -171,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_text_about_nul_is_no_nul() {
+        let request: CreateBranchRequest = from_slice(br#"{"name":"\\u0000"}"#).unwrap();
+        assert_eq!(request.name, "\\u0000");
+    }
+
+    #[test]
     fn nested_objects_are_read_alike() {
         let request: CommitRequest =
             from_slice(br#"{"Branch":"x","FILES":[{"PATH":"a","Content":""},{"path":"b","content":null}]}"#).unwrap();
@@ -185,6 +218,9 @@ mod tests {
             [&b""[..], b"{", b"[]", b"7", b"\"x\"", b"{\"name\":7}", b"{\"name\":{}}", b"\xff", b"{\"draft\":\"x\"}"]
         {
             assert!(from_slice::<CreateBranchRequest>(body).is_err(), "{body:?}");
+        }
+        for body in [&br#"{"name":"a\u0000"}"#[..], br#"{"other":"\\\u0000"}"#, br#"{"files":[["a"]]}"#] {
+            assert!(from_slice::<CommitRequest>(body).is_err(), "{body:?}");
         }
         let deep = format!("{{\"files\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(from_slice::<CommitRequest>(deep.as_bytes()).is_err());

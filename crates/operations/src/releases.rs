@@ -4,7 +4,7 @@ use docstore_database::{branches, releases};
 use docstore_models::{CreateReleaseRequest, ErrorCode, EventData, MAIN_BRANCH, Release, ReleaseName};
 use uuid::Uuid;
 
-use crate::{Admin, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, write::begin};
+use crate::{Admin, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, changes::check_text, write::begin};
 
 fn release_not_found() -> Error {
     Error::refused(ErrorCode::ReleaseNotFound, "release not found")
@@ -26,8 +26,8 @@ impl Operations {
         }
         let name = ReleaseName::parse(request.name.clone())?;
         let body = request.body.as_deref().filter(|body| !body.is_empty());
-        if body.is_some_and(|body| body.len() > self.limits().message_bytes_max) {
-            return Err(Error::refused(ErrorCode::PayloadTooLarge, "the notes are too long"));
+        if let Some(body) = body {
+            check_text("body", body, self.limits().message_bytes_max)?;
         }
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);

@@ -5,7 +5,7 @@ use docstore_auth::Caller;
 use docstore_database::{
     Transaction,
     event_log::{NewEvent, log_events},
-    idempotency::{claim_key, store_answer},
+    idempotency::{claim_key, store_answer, stored_answer},
 };
 use docstore_models::{CloudEvent, ErrorCode, EventData};
 use serde::{Serialize, de::DeserializeOwned};
@@ -62,6 +62,17 @@ impl Operations {
             return Ok(Begun::Before(answer));
         }
         Ok(Begun::Now(Write { transaction, identity, key: key.cloned(), events: Vec::new(), now: self.now() }))
+    }
+
+    /// Whether the same request, under the same key, was done before by the same caller. For writes that take away what
+    /// they are checked against: sent again they would find nothing to check.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn was_done(&self, caller: &Caller, key: Option<&IdempotencyKey>) -> Result<bool> {
+        let Some(key) = key else { return Ok(false) };
+        let stored = stored_answer(self.pool(), caller.identity().as_str(), &key.key).await?;
+        Ok(stored.is_some_and(|stored| stored.request_hash == key.request_hash))
     }
 
     /// Commits a write with its events and its answer.

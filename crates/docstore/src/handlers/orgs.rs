@@ -61,6 +61,9 @@ pub(crate) async fn delete_org(
     Path(org): Path<String>,
     body: NoBody,
 ) -> ApiResult<StatusCode> {
+    if state.operations.was_done(&caller, body.key.as_ref()).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let owner = state.operations.org_owner(&caller, &org).await?;
     state.operations.delete_org(&owner, body.key.as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)

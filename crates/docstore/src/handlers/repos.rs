@@ -59,6 +59,9 @@ pub(crate) async fn delete_repo(
     RepoName(repo): RepoName,
     body: NoBody,
 ) -> ApiResult<StatusCode> {
+    if state.operations.was_done(&caller, body.key.as_ref()).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
     let admin = state.operations.repo_deleter(&caller, &repo).await?;
     state.operations.delete_repo(&admin, body.key.as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)

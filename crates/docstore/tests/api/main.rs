@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod bad_input;
 mod documents;
 mod openapi;
 mod support;

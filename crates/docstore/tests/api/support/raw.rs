@@ -19,7 +19,7 @@ pub(crate) async fn exchange(app: &TestApp, request: &[u8]) -> Vec<u8> {
 
 /// Sends one request with this line, these header lines and this body, and reads the answer.
 pub(crate) async fn request(app: &TestApp, line: &str, headers: &[&str], body: &[u8]) -> Answer {
-    let mut request = format!("{line} HTTP/1.1\r\nHost: docstore.test\r\nConnection: close\r\n").into_bytes();
+    let mut request = format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n").into_bytes();
     for header in headers {
         request.extend_from_slice(header.as_bytes());
         request.extend_from_slice(b"\r\n");

@@ -103,6 +103,12 @@ impl Document {
             .max_by_key(|operation| literal_bytes(&operation.template))
     }
 
+    /// The properties of a schema by name.
+    pub(crate) fn properties(&self, name: &str) -> Vec<String> {
+        let properties = self.components["schemas"][name]["properties"].as_object();
+        properties.into_iter().flatten().map(|(key, _)| key.clone()).collect()
+    }
+
     /// Whether a body is what a schema of the document says.
     pub(crate) fn validate(&self, schema: &Value, body: &Value) -> Result<(), String> {
         let key = schema.to_string();
