@@ -129,7 +129,8 @@ pub async fn migrate(settings: &Settings) -> Result<(), sqlx::migrate::MigrateEr
         .map_err(|error| sqlx::migrate::MigrateError::Source(Box::new(error)))?
         .options([("statement_timeout", "0")]);
     let mut connection = options.connect().await?;
-    migrator().run(&mut connection).await?;
+    // While a new version is rolled out, or taken back, old servers start beside the newer schema (migrations/README.md).
+    migrator().set_ignore_missing(true).run(&mut connection).await?;
     connection.close().await?;
     Ok(())
 }

@@ -28,7 +28,8 @@ pub async fn purge_branches(
             AND b.deleted_at IS NULL
             AND b.status <> 'active'
             AND b.name <> 'main'
-            AND coalesce(head.created_at, b.created_at) < now() - make_interval(days => $2)
+            -- No branch is older than itself, though imported commits on it may be.
+            AND greatest(head.created_at, b.created_at) < now() - make_interval(days => $2)
         "#,
         repo_id,
         older_than_days,
@@ -36,7 +37,7 @@ pub async fn purge_branches(
     .fetch_all(&mut *connection)
     .await?;
     let counts = delete_branches(connection, &branches).await?;
-    let documents_deleted = delete_unused_contents(connection, repo_id, None).await?;
+    let documents_deleted = delete_unused_contents(connection, repo_id).await?;
     Ok(PurgeResponse { documents_deleted, ..counts })
 }
 
@@ -65,23 +66,16 @@ async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Res
     })
 }
 
-/// Deletes contents of a repo that no change points at, and puts their blobs on the list of deletions. With an age,
-/// contents younger than so many hours stay: they may have been uploaded for a commit that is still to come.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn delete_unused_contents(
-    connection: &mut PgConnection,
-    repo_id: i64,
-    older_than_hours: Option<i32>,
-) -> Result<i64> {
+/// Deletes contents of a repo that no change points at, and puts their blobs on the list of deletions. Contents that were
+/// uploaded for a commit still to come stay: they have a day of their own.
+async fn delete_unused_contents(connection: &mut PgConnection, repo_id: i64) -> Result<i64> {
     let row = sqlx::query!(
         r#"
         WITH unused AS (
             DELETE FROM contents c
             WHERE c.repo_id = $1
-                AND ($2::integer IS NULL OR c.created_at < now() - make_interval(hours => $2))
                 AND NOT EXISTS (SELECT 1 FROM file_changes f WHERE f.content_id = c.id)
+                AND NOT EXISTS (SELECT 1 FROM uploaded_contents u WHERE u.content_id = c.id)
             RETURNING c.blob_key
         ),
         listed AS (
@@ -91,7 +85,6 @@ pub async fn delete_unused_contents(
         SELECT count(*) AS "count!" FROM unused
         "#,
         repo_id,
-        older_than_hours,
     )
     .fetch_one(connection)
     .await?;
@@ -121,14 +114,63 @@ pub async fn deleted_repo_with_rows(connection: &mut PgConnection) -> Result<Opt
     Ok(row.map(|row| row.id))
 }
 
-/// Clears away the rows of a deleted repo that is locked.
+/// Clears away a part of a deleted repo that is locked, at most so many rows of each kind: changes of files first, then
+/// what they pointed at, then the commits. Answers whether there may be more.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
-    let branches: Vec<i64> =
-        sqlx::query_scalar!("SELECT id FROM branches WHERE repo_id = $1", repo_id).fetch_all(&mut *connection).await?;
-    delete_branches(connection, &branches).await?;
-    delete_unused_contents(connection, repo_id, None).await?;
-    Ok(())
+pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, rows_max: i64) -> Result<bool> {
+    let changes = sqlx::query!(
+        r#"
+        DELETE FROM file_changes
+        WHERE ctid = ANY (ARRAY(
+            SELECT f.ctid FROM branches b JOIN file_changes f ON f.branch_id = b.id WHERE b.repo_id = $1 LIMIT $2
+        ))
+        "#,
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if changes > 0 {
+        return Ok(true);
+    }
+    let contents = sqlx::query!(
+        r#"
+        WITH gone AS (
+            DELETE FROM contents
+            WHERE id = ANY (ARRAY(SELECT c.id FROM contents c WHERE c.repo_id = $1 LIMIT $2))
+            RETURNING blob_key
+        ),
+        listed AS (
+            INSERT INTO blob_deletions (blob_key, not_before)
+            SELECT blob_key, now() FROM gone WHERE blob_key IS NOT NULL
+        )
+        SELECT count(*) AS "count!" FROM gone
+        "#,
+        repo_id,
+        rows_max,
+    )
+    .fetch_one(&mut *connection)
+    .await?
+    .count;
+    let commits = sqlx::query!(
+        r#"
+        DELETE FROM commits
+        WHERE sequence = ANY (ARRAY(SELECT c.sequence FROM commits c WHERE c.repo_id = $1 LIMIT $2))
+        "#,
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    sqlx::query!(
+        "DELETE FROM archive_checksums a USING branches b WHERE b.repo_id = $1 AND a.branch_id = b.id",
+        repo_id,
+    )
+    .execute(connection)
+    .await?;
+    Ok(contents > 0 || commits > 0)
 }

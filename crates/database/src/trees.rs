@@ -253,7 +253,8 @@ pub struct FileRow {
     pub settled: bool,
 }
 
-/// One file at a point of a branch; nothing when the branch, or the file there, does not exist.
+/// One file at a point of a branch; nothing when the branch, or the file there, does not exist. At the head, where most
+/// reads are, [`crate::access::repo_facts_and_file`] asks for the right to it in the same round trip.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -262,78 +263,6 @@ pub async fn file(
     repo_id: i64,
     branch: &str,
     at: Option<i64>,
-    path: &str,
-) -> Result<Option<FileRow>> {
-    match at {
-        None => file_at_head(executor, repo_id, branch, path).await,
-        Some(at) => file_at_sequence(executor, repo_id, branch, at, path).await,
-    }
-}
-
-/// The most frequent read of all, so without the look for an earlier base that `tree_point` has.
-async fn file_at_head(
-    executor: impl PgExecutor<'_>,
-    repo_id: i64,
-    branch: &str,
-    path: &str,
-) -> Result<Option<FileRow>> {
-    let row = sqlx::query!(
-        r#"
-        SELECT
-            c.version_id, c.content_hash, c.size, c.blob_key, bytes.bytes AS "bytes?",
-            f.content_type AS "content_type?", f.mode AS "mode!"
-        FROM branches b
-        CROSS JOIN LATERAL (
-            (
-                SELECT own.content_id, own.content_type, own.mode, 1 AS layer
-                FROM file_changes own
-                WHERE own.branch_id = b.id AND own.path = $3 AND own.sequence > b.floor_sequence
-                ORDER BY own.sequence DESC
-                LIMIT 1
-            )
-            UNION ALL
-            (
-                SELECT under.content_id, under.content_type, under.mode, 2 AS layer
-                FROM branches m
-                JOIN file_changes under ON under.branch_id = m.id
-                WHERE b.name <> 'main'
-                    AND m.repo_id = b.repo_id
-                    AND m.name = 'main'
-                    AND m.deleted_at IS NULL
-                    AND under.path = $3
-                    AND under.sequence <= b.base_sequence
-                ORDER BY under.sequence DESC
-                LIMIT 1
-            )
-            ORDER BY layer
-            LIMIT 1
-        ) f
-        JOIN contents c ON c.id = f.content_id
-        LEFT JOIN content_bytes bytes ON bytes.content_id = c.id
-        WHERE b.repo_id = $1 AND b.name = $2 AND b.deleted_at IS NULL
-        "#,
-        repo_id,
-        branch,
-        path,
-    )
-    .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|row| FileRow {
-        version_id: row.version_id,
-        hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
-        size: row.size,
-        content_type: row.content_type,
-        mode: FileMode::from_i32(row.mode),
-        bytes: stored_bytes(row.blob_key, row.bytes),
-        settled: false,
-    }))
-}
-
-async fn file_at_sequence(
-    executor: impl PgExecutor<'_>,
-    repo_id: i64,
-    branch: &str,
-    at: i64,
     path: &str,
 ) -> Result<Option<FileRow>> {
     let row = sqlx::query!(

@@ -125,9 +125,12 @@ pub(crate) async fn json_array<T: Serialize + Send + 'static>(
     Ok(json_body(stream_body(chunks)))
 }
 
-/// The one range of bytes that a `Range` header asks for: `None` when there is no usable one, an error when it lies
-/// outside (RFC 9110 §14).
-pub(crate) fn byte_range(headers: &HeaderMap, size: u64) -> Option<Result<std::ops::Range<u64>, ()>> {
+/// The one range of bytes that a `Range` header asks for: `None` when there is no usable one, or when `If-Range` names
+/// other bytes than those with this tag; an error when it lies outside (RFC 9110 §13.1.5, §14).
+pub(crate) fn byte_range(headers: &HeaderMap, etag: &str, size: u64) -> Option<Result<std::ops::Range<u64>, ()>> {
+    if headers.get(header::IF_RANGE).is_some_and(|tag| tag.as_bytes() != format!("\"{etag}\"").as_bytes()) {
+        return None;
+    }
     let text = headers.get(header::RANGE)?.to_str().ok()?.strip_prefix("bytes=")?;
     // Several ranges at once may be answered with the whole.
     let (from, to) = text.split_once('-').filter(|(_, to)| !to.contains(','))?;
@@ -153,7 +156,7 @@ mod tests {
     fn range(text: &str) -> Option<Result<std::ops::Range<u64>, ()>> {
         let mut headers = HeaderMap::new();
         headers.insert(header::RANGE, text.parse().unwrap());
-        byte_range(&headers, 10)
+        byte_range(&headers, "t", 10)
     }
 
     #[test]
@@ -167,6 +170,19 @@ mod tests {
         assert_eq!(range("bytes=-0"), Some(Err(())));
         for unusable in ["bytes=", "bytes=-", "bytes=3-2", "bytes=0-1,3-4", "lines=0-1", "bytes=a-b"] {
             assert_eq!(range(unusable), None, "{unusable}");
+        }
+    }
+
+    #[test]
+    fn a_range_of_other_bytes_is_not_wanted() {
+        for (tag, wanted) in
+            [("\"t\"", true), ("\"u\"", false), ("W/\"t\"", false), ("Wed, 21 Oct 2015 07:28:00 GMT", false)]
+        {
+            let headers = HeaderMap::from_iter([
+                (header::RANGE, HeaderValue::from_static("bytes=0-3")),
+                (header::IF_RANGE, HeaderValue::from_static(tag)),
+            ]);
+            assert_eq!(byte_range(&headers, "t", 10).is_some(), wanted, "{tag}");
         }
     }
 

@@ -153,6 +153,11 @@ impl Operations {
     /// they may not enter: `FORBIDDEN`.
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
         let facts = repo_facts(self.pool(), repo, caller.identity().as_str()).await?;
+        self.judge(caller, repo, facts)
+    }
+
+    /// Decides what the facts make of a caller.
+    pub(crate) fn judge(&self, caller: &Caller, repo: &str, facts: Option<RepoFacts>) -> Result<Access> {
         let global_admin = self.is_global_admin(caller.identity());
         let Some(facts) = facts else {
             if global_admin {

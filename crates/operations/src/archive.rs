@@ -29,6 +29,9 @@ const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 /// A tar block.
 const BLOCK: usize = 512;
 
+/// The longest target of a symbolic link: Linux' `PATH_MAX`, the NUL at its end not counted.
+const LINK_TARGET_BYTES_MAX: u64 = 4095;
+
 /// A file on its way into an archive.
 #[derive(Clone, Debug)]
 pub struct ArchiveEntry {
@@ -46,6 +49,13 @@ impl From<TreeRow> for ArchiveEntry {
             size: u64::try_from(row.size).unwrap_or_default(),
             content_id: row.content_id,
         }
+    }
+}
+
+impl ArchiveEntry {
+    /// Whether this is a symbolic link, should its content turn out to be a possible target.
+    fn may_be_link(&self) -> bool {
+        self.mode == FileMode::Symlink && (1..=LINK_TARGET_BYTES_MAX).contains(&self.size)
     }
 }
 
@@ -158,6 +168,14 @@ impl Operations {
                     append(&mut small, &entry, &bytes)?;
                     verified.insert(entry.content_id, bytes);
                 }
+                StoredBytes::Blob(ref key) if entry.may_be_link() => {
+                    let expected = Stored { sha256: content.hash, size: entry.size };
+                    let bytes = self.blobs().get(&parse_key(key)?, &expected, None).await?;
+                    let bytes: Vec<Bytes> = bytes.try_collect().await?;
+                    let bytes = Bytes::from(bytes.concat());
+                    append(&mut small, &entry, &bytes)?;
+                    verified.insert(entry.content_id, bytes);
+                }
                 StoredBytes::Blob(ref key) => {
                     let expected = Stored { sha256: content.hash, size: entry.size };
                     let bytes = self.blobs().get(&parse_key(key)?, &expected, None).await?;
@@ -196,7 +214,8 @@ fn batches(entries: Vec<ArchiveEntry>) -> Vec<Vec<ArchiveEntry>> {
 }
 
 fn append(out: &mut BytesMut, entry: &ArchiveEntry, bytes: &[u8]) -> Result<()> {
-    if entry.mode == FileMode::Symlink {
+    // A link that no file system could hold is archived as the file that its content is.
+    if entry.may_be_link() && !bytes.contains(&0) {
         // The target is in the header; there are no bytes.
         return header(out, entry, Some(bytes));
     }

@@ -174,6 +174,10 @@ impl Operations {
             if !seen.insert(change.path.as_str()) {
                 return Err(Error::bad_request(format!("file path '{}' is given twice", change.path)));
             }
+            if matches!(&change.bytes, ChangedBytes::Inline(bytes) if bytes.len() as u64 > self.limits().content_bytes_max)
+            {
+                return Err(docstore_blobs::PutError::TooLarge { limit_bytes: self.limits().content_bytes_max }.into());
+            }
             if change.bytes != ChangedBytes::Deleted {
                 created.insert(change.path.as_str());
             }
@@ -338,7 +342,7 @@ impl<'a> ChainBuilder<'a> {
 
     /// Adds a commit; `hashes` are the content hashes of its changes in the same order, none for deletions.
     pub(crate) fn push(&mut self, head: CommitHead, changes: Vec<NewChange>, hashes: &[Option<String>]) {
-        let created_at = Timestamp::from(head.created_at);
+        let created_at = Timestamp::from(as_stored(head.created_at));
         self.previous = chain_hash(&ChainInput {
             previous: &self.previous,
             sequence: head.sequence,
@@ -369,6 +373,11 @@ impl<'a> ChainBuilder<'a> {
     pub(crate) fn finish(self) -> (Vec<NewCommit>, String) {
         (self.commits, self.previous)
     }
+}
+
+/// A moment as PostgreSQL keeps it. It knows no leap seconds: the 60th is the first of the next minute.
+fn as_stored(moment: DateTime<Utc>) -> DateTime<Utc> {
+    DateTime::from_timestamp_micros(moment.timestamp_micros()).unwrap_or(moment)
 }
 
 /// Refuses when a branch is not where the request expected it.

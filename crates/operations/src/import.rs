@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use chrono::Datelike;
 use docstore_database::{
     append::{Footing, append_commits, draw_sequences},
     branches::lock_branch,
 };
+use docstore_history::clashing_paths;
 use docstore_models::{
     BranchStatus, ErrorCode, EventData, Identity, ImportRequest, ImportResponse, ImportedCommit, Timestamp,
 };
@@ -66,6 +68,10 @@ fn check_commit(commit: ImportedCommit) -> Result<(ImportHead, Vec<FileChange>)>
         return Err(Error::bad_request("imported_from is required"));
     }
     check_text("imported_from", &commit.imported_from, IMPORTED_FROM_BYTES_MAX)?;
+    // RFC 3339, in which commits are shown and hashed, knows only years of four digits; an offset can leave them.
+    if commit.created_at.is_some_and(|moment| !(1..=9999).contains(&moment.to_utc().year())) {
+        return Err(Error::bad_request("created_at lies outside the years 0001 to 9999"));
+    }
     let files = commit.files.into_iter().map(FileChange::from_request).collect::<Result<_>>()?;
     let head = ImportHead {
         author,
@@ -109,7 +115,9 @@ impl Operations {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }
         expect_head(&locked, change.expected_head)?;
-        self.check_in_the_way(&mut write, &locked, &outcome(&planned)).await?;
+        let outcome = outcome(&planned);
+        check_clashes(&outcome)?;
+        self.check_in_the_way(&mut write, &locked, &outcome).await?;
         plan.store(&mut write, repo_id, admin.identity()).await?;
         let sequences = draw_sequences(&mut write.transaction, &locked, change.heads.len()).await?;
         let mut chain = ChainBuilder::new(admin.repo(), &locked);
@@ -148,7 +156,20 @@ impl Operations {
     }
 }
 
-/// What all commits together make of each path.
+/// Refuses commits that together leave a path that is a file and a directory; one by one they were checked before.
+fn check_clashes(outcome: &[PlannedChange]) -> Result<()> {
+    let files = outcome.iter().filter(|change| change.hash.is_some());
+    let files: Vec<&str> = files.map(|change| change.path.as_str()).collect();
+    match clashing_paths(&files).first() {
+        None => Ok(()),
+        Some((file, below)) => Err(Error::refused(
+            ErrorCode::Conflict,
+            format!("'{file}' cannot be a file and the directory of '{below}' at once"),
+        )),
+    }
+}
+
+/// What all commits together make of each path, by path.
 fn outcome(planned: &[Vec<PlannedChange>]) -> Vec<PlannedChange> {
     let mut by_path = BTreeMap::new();
     for change in planned.iter().flatten() {

@@ -8,6 +8,9 @@ use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 /// How many rows one step takes: a step is one short transaction.
 const STEP_ROWS: i64 = 200;
 
+/// How many rows of a deleted repo one step takes: about a second's work, far below the limit of a statement.
+const REPO_STEP_ROWS: i64 = 20_000;
+
 /// How long the answer of a write is kept for a client that sends it again.
 const ANSWERS_KEPT_HOURS: i32 = 24;
 
@@ -18,7 +21,7 @@ pub struct Maintenance {
     pub uploads_expired: i64,
     /// Blobs that were deleted.
     pub blobs_deleted: usize,
-    /// Deleted repos whose rows were removed.
+    /// Deleted repos of which rows were removed.
     pub repos_cleared: usize,
     /// Stored answers that were forgotten.
     pub answers_forgotten: u64,
@@ -33,24 +36,39 @@ impl Maintenance {
 }
 
 impl Operations {
-    /// One round of clearing away.
+    /// One round of clearing away. A step that fails keeps none of the others from being taken.
     ///
     /// # Errors
-    /// When database or blob store do not answer; what was done until then stays done.
+    /// The first failure, after all steps were tried; what was done stays done.
     pub async fn maintain(&self) -> Result<Maintenance> {
         let mut done = Maintenance::default();
+        let uploads = self.expire_uploads().await.map(|count| done.uploads_expired = count);
+        let repos = self.clear_deleted_repos().await.map(|count| done.repos_cleared = count);
+        let blobs = self.delete_due_blobs().await.map(|count| done.blobs_deleted = count);
+        let answers = idempotency::forget_answers(self.pool(), ANSWERS_KEPT_HOURS, STEP_ROWS).await;
+        let answers = answers.map(|count| done.answers_forgotten = count);
+        uploads.and(repos).and(blobs)?;
+        answers?;
+        Ok(done)
+    }
 
+    async fn expire_uploads(&self) -> Result<i64> {
         let mut transaction = docstore_database::begin(self.pool()).await?;
-        done.uploads_expired = contents::expire_uploads(&mut transaction, UNNAMED_BLOB_HOURS, STEP_ROWS).await?;
+        let expired = contents::expire_uploads(&mut transaction, UNNAMED_BLOB_HOURS, STEP_ROWS).await?;
         docstore_database::commit(transaction).await?;
+        Ok(expired)
+    }
 
+    /// Clears a part of one deleted repo: a step is short however large the repo was.
+    async fn clear_deleted_repos(&self) -> Result<usize> {
         let mut transaction = docstore_database::begin(self.pool()).await?;
-        if let Some(repo_id) = purge::deleted_repo_with_rows(&mut transaction).await? {
-            purge::clear_deleted_repo(&mut transaction, repo_id).await?;
-            done.repos_cleared = 1;
-        }
+        let Some(repo_id) = purge::deleted_repo_with_rows(&mut transaction).await? else { return Ok(0) };
+        purge::clear_deleted_repo(&mut transaction, repo_id, REPO_STEP_ROWS).await?;
         docstore_database::commit(transaction).await?;
+        Ok(1)
+    }
 
+    async fn delete_due_blobs(&self) -> Result<usize> {
         // The row goes after the blob: a crash in between deletes the blob again, which does no harm.
         let mut transaction = docstore_database::begin(self.pool()).await?;
         let due = contents::due_blob_deletions(&mut transaction, STEP_ROWS).await?;
@@ -59,9 +77,6 @@ impl Operations {
         }
         contents::finish_blob_deletions(&mut *transaction, &due).await?;
         docstore_database::commit(transaction).await?;
-        done.blobs_deleted = due.len();
-
-        done.answers_forgotten = idempotency::forget_answers(self.pool(), ANSWERS_KEPT_HOURS, STEP_ROWS).await?;
-        Ok(done)
+        Ok(due.len())
     }
 }

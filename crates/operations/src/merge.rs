@@ -1,16 +1,17 @@
 //! Merging a branch into `main`, and what stands between the two.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use docstore_database::{
     append::{Footing, NewChange, append_commits, draw_sequences},
     branches::{self, LockedBranch, lock_branch},
     commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
 };
-use docstore_history::{Change, conflicts_between};
+use docstore_history::{Change, clashing_paths, conflicts_between};
 use docstore_models::{
     BranchStatus, Conflict, Diff, DiffEntry, ErrorCode, EventData, MAIN_BRANCH, MergeRequest, MergeResponse,
 };
+use uuid::Uuid;
 
 use crate::{
     Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
@@ -51,7 +52,8 @@ impl Operations {
         if !conflicts.is_empty() {
             return Err(Error::Conflicts(conflicts));
         }
-        check_in_the_way_on_main(&mut write, &main, &changes).await?;
+        let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
+        check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
         if request.dry_run {
             return Ok(MergeResponse { sequence: main.branch.head_sequence });
         }
@@ -177,38 +179,49 @@ pub(crate) fn conflicts(branch: &[LatestChange], main: &[LatestChange]) -> Vec<C
         .collect()
 }
 
-/// Refuses to bring changes to `main` after which a path would be a file and a directory.
+/// What a merge or a rebase makes of a path.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) path: &'a str,
+    /// Whether the file is there afterwards.
+    pub(crate) exists: bool,
+    /// Its content, as far as it has an id already.
+    pub(crate) version_id: Option<Uuid>,
+}
+
+impl<'a> From<&'a LatestChange> for Arrival<'a> {
+    fn from(change: &'a LatestChange) -> Self {
+        Self { path: &change.path, exists: change.content_id.is_some(), version_id: change.version_id }
+    }
+}
+
+/// Refuses to bring changes, each path once, to the head of `main` when a path would then be a file and a directory.
 pub(crate) async fn check_in_the_way_on_main(
     write: &mut Write,
     main: &LockedBranch,
-    changes: &[LatestChange],
+    changes: &[Arrival<'_>],
 ) -> Result<()> {
-    let mut created = Vec::new();
-    let mut deleted = Vec::new();
-    for change in changes {
-        if change.content_id.is_some() { &mut created } else { &mut deleted }.push(change.path.as_str());
-    }
+    let (created, deleted): (Vec<Arrival<'_>>, Vec<Arrival<'_>>) = changes.iter().partition(|change| change.exists);
     if created.is_empty() {
         return Ok(());
     }
-    let found = files_in_the_way(&mut *write.transaction, &main.branch, main.repo_id, &created, &deleted).await?;
-    if found.is_empty() {
+    let versions: BTreeMap<&str, Option<Uuid>> =
+        created.iter().map(|change| (change.path, change.version_id)).collect();
+    let created: Vec<&str> = versions.keys().copied().collect();
+    let deleted: Vec<&str> = deleted.iter().map(|change| change.path).collect();
+    let among_themselves = clashing_paths(&created).into_iter().map(|(file, _)| file.to_owned());
+    let with_main = files_in_the_way(&mut *write.transaction, &main.branch, main.repo_id, &created, &deleted).await?;
+    let refused: BTreeSet<String> = among_themselves.chain(with_main.into_iter().map(|(path, _)| path)).collect();
+    if refused.is_empty() {
         return Ok(());
     }
     // Shown like any other conflict: the path on the branch, which main has no file for.
-    let version = |path: &str| {
-        changes.iter().find(|change| change.path == path).and_then(|change| change.version_id).map(|id| id.to_string())
+    let conflict = |path: String| {
+        let version = versions.get(path.as_str()).copied().flatten();
+        let branch_version_id = version.map(|id| id.to_string()).unwrap_or_default();
+        Conflict { branch_version_id, main_version_id: String::new(), path }
     };
-    Err(Error::Conflicts(
-        found
-            .into_iter()
-            .map(|(path, _)| Conflict {
-                branch_version_id: version(&path).unwrap_or_default(),
-                main_version_id: String::new(),
-                path,
-            })
-            .collect(),
-    ))
+    Err(Error::Conflicts(refused.into_iter().map(conflict).collect()))
 }
 
 fn entry(change: &LatestChange) -> DiffEntry {

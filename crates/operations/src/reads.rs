@@ -3,12 +3,14 @@
 use std::ops::Range;
 
 use bytes::Bytes;
+use docstore_auth::Caller;
 use docstore_blobs::{BlobKey, BlobStream, Stored};
 use docstore_database::{
+    access::repo_facts_and_file,
     commits,
     contents::StoredBytes,
     releases,
-    trees::{self, DirectoryRow, TreeQuery, TreeRow, behind, behind_directory},
+    trees::{self, DirectoryRow, FileRow, TreeQuery, TreeRow, behind, behind_directory},
 };
 use docstore_models::{
     ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
@@ -53,6 +55,21 @@ pub struct FileRead {
     pub settled: bool,
     stored: StoredBytes,
     hash: [u8; 32],
+}
+
+impl From<FileRow> for FileRead {
+    fn from(row: FileRow) -> Self {
+        Self {
+            version_id: row.version_id,
+            content_hash: hex::encode(row.hash),
+            size: u64::try_from(row.size).unwrap_or_default(),
+            content_type: row.content_type,
+            mode: row.mode,
+            settled: row.settled,
+            stored: row.bytes,
+            hash: row.hash,
+        }
+    }
 }
 
 fn file_not_found() -> Error {
@@ -128,8 +145,7 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<Vec<DirectoryEntry>> {
         let directory = directory.trim_matches('/');
-        // A cursor may name a file or a directory; behind the directory is behind both.
-        let from = if after.is_empty() { String::new() } else { behind_directory(after.trim_end_matches('/')) };
+        let from = self.behind_child(reader, point, after).await?;
         let query = TreeQuery {
             repo_id: reader.repo_id(),
             branch: &point.branch,
@@ -154,6 +170,20 @@ impl Operations {
             .collect())
     }
 
+    /// The first path behind a child of a directory that was listed. What is in a directory `a` sorts behind `a.b`, but
+    /// `a.b` sorts behind a file `a`, so it matters which it was. A slash at the end says that it was a directory; without
+    /// one it was a file if there is one.
+    async fn behind_child(&self, reader: &Reader, point: &ReadPoint, child: &str) -> Result<String> {
+        let name = child.trim_end_matches('/');
+        if name.is_empty() {
+            return Ok(String::new());
+        }
+        let (repo_id, names) = (reader.repo_id(), [name.to_owned()]);
+        let is_file =
+            name == child && !trees::files(self.pool(), repo_id, &point.branch, point.at, &names).await?.is_empty();
+        Ok(if is_file { behind(name) } else { behind_directory(name) })
+    }
+
     pub(crate) async fn require_branch(&self, reader: &Reader, branch: &str) -> Result<()> {
         trees::tree_point(self.pool(), reader.repo_id(), branch, None)
             .await?
@@ -166,19 +196,20 @@ impl Operations {
     /// # Errors
     /// `NOT_FOUND` when the branch, or the file there, does not exist.
     pub async fn file(&self, reader: &Reader, point: &ReadPoint, path: &str) -> Result<FileRead> {
-        let row = trees::file(self.pool(), reader.repo_id(), &point.branch, point.at, path)
-            .await?
-            .ok_or_else(file_not_found)?;
-        Ok(FileRead {
-            version_id: row.version_id,
-            content_hash: hex::encode(row.hash),
-            size: u64::try_from(row.size).unwrap_or_default(),
-            content_type: row.content_type,
-            mode: row.mode,
-            settled: row.settled,
-            stored: row.bytes,
-            hash: row.hash,
-        })
+        let row = trees::file(self.pool(), reader.repo_id(), &point.branch, point.at, path).await?;
+        row.map(FileRead::from).ok_or_else(file_not_found)
+    }
+
+    /// Finds a file at the head of a branch for whoever may read the repo: the right to it and the file in one round trip.
+    ///
+    /// # Errors
+    /// As [`Operations::access`]; then `NOT_FOUND` when the branch, or the file there, does not exist.
+    pub async fn file_at_head(&self, caller: &Caller, repo: &str, branch: &str, path: &str) -> Result<FileRead> {
+        let identity = caller.identity().as_str();
+        let found = repo_facts_and_file(self.pool(), repo, identity, branch, path).await?;
+        let (facts, file) = found.map_or((None, None), |(facts, file)| (Some(facts), file));
+        let _reader: Reader = self.judge(caller, repo, facts)?.try_into()?;
+        file.map(FileRead::from).ok_or_else(file_not_found)
     }
 
     /// The bytes of a file, all or a range, checked against their hash.

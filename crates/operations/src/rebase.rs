@@ -12,7 +12,7 @@ use docstore_models::{EventData, MAIN_BRANCH, RebaseResponse};
 use crate::{
     Error, FileChange, IdempotencyKey, Maintainer, Operations, Result,
     changes::{ChainBuilder, CommitHead, expect_head},
-    merge::{check_in_the_way_on_main, conflicts, lock_main_and, rows_of},
+    merge::{Arrival, check_in_the_way_on_main, conflicts, lock_main_and, rows_of},
     write::begin,
 };
 
@@ -68,9 +68,14 @@ impl Operations {
         if !open.is_empty() {
             return Err(Error::Conflicts(open));
         }
-        let unresolved: Vec<LatestChange> =
-            latest.into_iter().filter(|change| !resolved.contains(change.path.as_str())).collect();
-        check_in_the_way_on_main(&mut write, &main, &unresolved).await?;
+        let mut arrivals: Vec<Arrival<'_>> =
+            latest.iter().filter(|change| !resolved.contains(change.path.as_str())).map(Arrival::from).collect();
+        arrivals.extend(resolutions.iter().map(|change| Arrival {
+            path: &change.path,
+            exists: change.hash.is_some(),
+            version_id: None,
+        }));
+        check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
 
         let base_sequence = main.branch.head_sequence;
         let commits_replayed = i64::try_from(replay.len()).unwrap_or(i64::MAX);

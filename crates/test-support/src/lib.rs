@@ -78,7 +78,7 @@ impl TestApp {
 
     /// Stops the server and starts it again on the same database.
     pub async fn restart(&mut self) {
-        self.stop().await;
+        assert_eq!(self.stop().await, Outcome::Clean, "the server stops in order");
         self.start_server().await;
     }
 

@@ -3,12 +3,13 @@ use std::sync::{Arc, OnceLock};
 use axum::{
     body::Body,
     extract::State,
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, StatusCode, header},
 };
+use bytes::Bytes;
 use docstore_models::{MissingContentsRequest, MissingContentsResponse, StoredContent};
 use docstore_operations::Upload;
 use docstore_service::{BodyError, Json, check_declared_length};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 
 use crate::{
     api::refusals::{InRepo, OfBody, Ordinary},
@@ -48,17 +49,37 @@ pub(crate) async fn upload_content(
     // What ends the body has a status of its own, which an operation that knows no HTTP cannot tell.
     let ended = Arc::new(OnceLock::new());
     let why = Arc::clone(&ended);
-    let stream = body.into_data_stream().map(move |chunk| {
+    let mut stream = body.into_data_stream().map(move |chunk| {
         chunk.map_err(|error| {
             let error = BodyError::of(&error);
             let _ = why.set(error);
             error
         })
     });
-    let stored = state.operations.upload_content(&writer, Upload { hash, stream }).await;
+    let stored = state.operations.upload_content(&writer, Upload { hash, stream: &mut stream }).await;
     let (stored, new) = match (stored, ended.get()) {
         (Err(_), Some(error)) => return Err(unreadable(*error)),
         (stored, _) => stored?,
     };
+    if !new && !headers.contains_key(header::EXPECT) {
+        discard(stream, state.operations.limits().content_bytes_max).await.map_err(unreadable)?;
+    }
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(stored)))
+}
+
+/// Reads the rest of a body that nobody needs. A client that is still sending would not see an answer that comes before:
+/// what it sends into a closed connection makes its system drop what it has received. Clients that ask with `Expect`
+/// whether to send need not be waited for.
+async fn discard(
+    mut stream: impl Stream<Item = Result<Bytes, BodyError>> + Unpin,
+    bytes_max: u64,
+) -> Result<(), BodyError> {
+    let mut bytes = 0;
+    while let Some(chunk) = stream.next().await {
+        bytes += chunk?.len() as u64;
+        if bytes > bytes_max {
+            return Err(BodyError::too_large(bytes_max));
+        }
+    }
+    Ok(())
 }

@@ -7,8 +7,9 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use docstore_models::{ErrorCode, FileContent, FileMode};
-use docstore_operations::{FileBytes, FileRead, ReadPoint, Reader};
+use docstore_operations::{FileBytes, FileRead, Reader};
 use futures::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
 
 use crate::{
     api::{
@@ -16,7 +17,7 @@ use crate::{
         shapes::FileHistoryAnswer,
     },
     error::{ApiError, ApiResult},
-    extract::{Params, PathName, RepoReader},
+    extract::{Authenticated, Params, PathName, RepoName, RepoReader},
     handlers::tree::point,
     respond::{Caching, byte_range, json_body, not_modified, stream_body, tag, tagged_json},
     sdk::{is_go_sdk, list_for},
@@ -39,29 +40,34 @@ use crate::{
         (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
 pub(crate) async fn file(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoName(repo): RepoName,
+    Authenticated(caller): Authenticated,
     headers: HeaderMap,
     params: Params,
     PathName(path): PathName,
 ) -> ApiResult<Response> {
-    let point = point(&state, &reader, &params).await?;
-    serve_file(&state, &reader, &headers, &params, &point, &path).await
+    let file = if params.text("at").is_none() {
+        state.operations.file_at_head(&caller, &repo, &params.branch(), &path).await?
+    } else {
+        let reader: Reader = state.operations.access(&caller, &repo).await?.try_into()?;
+        let point = point(&state, &reader, &params).await?;
+        state.operations.file(&reader, &point, &path).await?
+    };
+    serve_file(&state, &headers, &params, file, &path).await
 }
 
 async fn serve_file(
     state: &AppState,
-    reader: &Reader,
     headers: &HeaderMap,
     params: &Params,
-    point: &ReadPoint,
+    file: FileRead,
     path: &str,
 ) -> ApiResult<Response> {
-    let file = state.operations.file(reader, point, path).await?;
     let caching = Caching::of(file.settled);
     if params.text("format") == Some("raw") {
         return raw(state, headers, path, file, caching).await;
     }
-    let etag = format!("{}-json{}", file.content_hash, mode_suffix(file.mode));
+    let etag = format!("{}-json{}", file_tag(&file), mode_suffix(file.mode));
     if let Some(response) = not_modified(headers, &etag, caching) {
         return Ok(response);
     }
@@ -82,6 +88,16 @@ async fn serve_file(
     };
     tag(&mut response, &etag, caching);
     Ok(response)
+}
+
+/// The tag of a file: its bytes and its type, since an answer carries both.
+fn file_tag(file: &FileRead) -> String {
+    match &file.content_type {
+        None => file.content_hash.clone(),
+        Some(content_type) => {
+            format!("{}-{}", file.content_hash, hex::encode(&Sha256::digest(content_type.as_bytes())[..4]))
+        }
+    }
 }
 
 fn mode_suffix(mode: FileMode) -> &'static str {
@@ -132,7 +148,7 @@ async fn raw(
     file: FileRead,
     caching: Caching,
 ) -> ApiResult<Response> {
-    let etag = file.content_hash.clone();
+    let etag = file_tag(&file);
     if let Some(response) = not_modified(headers, &etag, caching) {
         return Ok(response);
     }
@@ -142,7 +158,7 @@ async fn raw(
         .as_deref()
         .and_then(|text| HeaderValue::from_str(text).ok())
         .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let range = match byte_range(headers, size) {
+    let range = match byte_range(headers, &etag, size) {
         None => None,
         Some(Ok(range)) => Some(range),
         Some(Err(())) => {
@@ -218,9 +234,10 @@ pub(crate) async fn file_history(
     if entries.is_empty() && before.is_none() {
         let point = point(&state, &reader, &params).await?;
         let below = format!("{path}/history");
-        match serve_file(&state, &reader, &headers, &params, &point, &below).await {
-            Err(error) if error.0.code() == ErrorCode::NotFound => {}
-            other => return other,
+        match state.operations.file(&reader, &point, &below).await {
+            Ok(file) => return serve_file(&state, &headers, &params, file, &below).await,
+            Err(error) if error.code() == ErrorCode::NotFound => {}
+            Err(error) => return Err(error.into()),
         }
     }
     if is_go_sdk(&headers) {
