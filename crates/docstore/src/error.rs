@@ -48,6 +48,8 @@ pub(crate) fn unreadable(error: BodyError) -> ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let code = self.0.code();
+        // Whatever limit or rule refused, it shows here under the code that the client got.
+        metrics::counter!("docstore_refusals_total", "code" => code.as_str()).increment(1);
         let message = self.0.to_string();
         let mut body = ErrorBody {
             code,
