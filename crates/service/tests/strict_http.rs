@@ -275,3 +275,16 @@ proptest! {
         prop_assert_eq!(answers(&answered), expected);
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_does_not_wait_for_the_body_says_that_the_connection_closes() {
+    let router = Router::new().route("/deaf", axum::routing::post(async || "no")).fallback(async |_: Bytes| "yes");
+    let server = Server::start(router, Limits::default()).await;
+    let mut stream = server.connect().await;
+    stream.write_all(GOOD.as_bytes()).await.unwrap();
+    assert!(!answer(&mut stream).await.contains("\r\nconnection: close\r\n"));
+    stream.write_all(b"POST /deaf HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\nthe start").await.unwrap();
+    let unheard = answer(&mut stream).await;
+    assert!(unheard.contains("\r\nconnection: close\r\n") && unheard.ends_with("no"), "{unheard}");
+    assert_eq!(rest_of(&mut stream).await, "");
+}

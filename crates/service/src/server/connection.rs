@@ -5,14 +5,17 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::{Pin, pin},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
 };
 
 use axum::{Router, body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http1};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -100,11 +103,17 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             let response = refuse(refusal, self.peer).map(|body| GuardedBody { body, _guard: guard });
             return Box::pin(std::future::ready(Ok(response)));
         }
-        let mut request = request.map(Body::new);
+        let is_read = Arc::new(AtomicBool::new(request.body().is_end_stream()));
+        let mut request = request.map(|body| Body::new(WatchedBody { body, is_read: is_read.clone() }));
         request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.router.clone().oneshot(request);
         Box::pin(async move {
-            let response = answer.await?;
+            let mut response = answer.await?;
+            if !is_read.load(Ordering::Relaxed) {
+                // hyper closes the connection then, but after the head is written. A client that is not told sends its
+                // next request into the closing connection.
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok(response.map(|body| GuardedBody { body, _guard: guard }))
         })
     }
@@ -128,6 +137,33 @@ fn refuse(refusal: Refusal, peer: SocketAddr) -> Response<Body> {
         response.headers_mut().insert(REQUEST_ID_HEADER, id);
     }
     response
+}
+
+/// The body of a request, and whether somebody read it to its end.
+struct WatchedBody {
+    body: Incoming,
+    is_read: Arc<AtomicBool>,
+}
+
+impl http_body::Body for WatchedBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if matches!(polled, Poll::Ready(None)) || self.body.is_end_stream() {
+            self.is_read.store(true, Ordering::Relaxed);
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }
 
 /// A body that keeps its request in flight until hyper is done with it.
