@@ -92,7 +92,7 @@ CREATE TABLE commits (
     -- Where an imported commit came from, such as git:<object id>.
     imported_from text
 );
-CREATE INDEX commits_of_branch ON commits (branch_id, sequence);
+CREATE UNIQUE INDEX commits_of_branch ON commits (branch_id, sequence);
 CREATE INDEX commits_of_repo ON commits (repo_id, sequence);
 
 -- Bytes, once per repo and hash. Small ones are in content_bytes, others in the blob store under blob_key. A key
@@ -136,14 +136,16 @@ CREATE TABLE file_changes (
     -- The branch of the commit, repeated here because every read goes by it.
     branch_id bigint NOT NULL,
     path text COLLATE "C" NOT NULL,
-    sequence bigint NOT NULL REFERENCES commits (sequence),
+    sequence bigint NOT NULL,
     superseded_by bigint,
     -- Null: the file was deleted.
     content_id bigint REFERENCES contents (id),
     mode integer NOT NULL,
     content_type text,
     change_id uuid NOT NULL,
-    PRIMARY KEY (branch_id, path, sequence)
+    PRIMARY KEY (branch_id, path, sequence),
+    -- Both columns, so that deleting a commit finds its changes by file_changes_of_commit.
+    FOREIGN KEY (branch_id, sequence) REFERENCES commits (branch_id, sequence)
 );
 -- The files that are there at the head of a branch, in path order: a page of main costs the page.
 CREATE INDEX file_changes_present ON file_changes (branch_id, path)

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use docstore_models::{Branch, BranchStatus};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::Result;
+use crate::{Result, repos::REPO_LOCKS};
 
 /// A branch as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ pub struct LockedBranch {
     pub next_sequence: Option<i64>,
 }
 
-/// Locks a branch. Whoever needs several locks `main` first.
+/// Locks a branch, and keeps its repo from being removed. Whoever needs several locks `main` first.
 ///
 /// The clock is read, and with `draw_sequence` a number for one commit is drawn, in an outer query, that is, after the
 /// wait for the lock.
@@ -180,13 +180,19 @@ pub async fn lock_branch(
             CASE WHEN $3 THEN nextval('commit_sequence') END AS next_sequence
         FROM (
             SELECT * FROM branches
-            WHERE repo_id = $1 AND name = $2 AND deleted_at IS NULL
+            WHERE repo_id = $1
+                AND name = $2
+                AND deleted_at IS NULL
+                -- A lock is never null; it is taken before that of the row, which then looks again whether the branch is
+                -- still there.
+                AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
             FOR NO KEY UPDATE
         ) locked
         "#,
         repo_id,
         name,
         draw_sequence,
+        REPO_LOCKS,
     )
     .fetch_optional(connection)
     .await?;
@@ -209,7 +215,7 @@ pub async fn lock_branch(
     }))
 }
 
-/// Creates a branch at the head of `main`. A taken name violates `branches_live_name`. Answers its base, or nothing
+/// Creates a branch at the head of `main` of a repo that is held. A taken name violates `branches_live_name`. Answers its base, or nothing
 /// when the repo has gone.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// SHA-256 of bytes.
 pub type ContentHash = [u8; 32];
@@ -82,7 +82,7 @@ pub struct NewContent {
 /// Deletions that were scheduled for the blobs now named are called off. Answers all contents asked for, in no order.
 ///
 /// # Errors
-/// When the database cannot answer.
+/// When the database cannot answer; [`Error::Contention`] when a blob was deleted before it was named.
 pub async fn store_contents(
     connection: &mut PgConnection,
     repo_id: i64,
@@ -119,6 +119,8 @@ pub async fn store_contents(
             SELECT c.id, c.content_hash, c.version_id, c.size
             FROM given
             JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
+            -- One that is being cleared away is waited for, and then stored anew.
+            FOR KEY SHARE OF c
         ),
         stored AS (
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
@@ -128,7 +130,7 @@ pub async fn store_contents(
             ORDER BY given.hash
             -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back.
             ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
-            RETURNING id, content_hash, version_id, size
+            RETURNING id, content_hash, version_id, size, blob_key
         ),
         inlined AS (
             INSERT INTO content_bytes (content_id, bytes)
@@ -141,10 +143,19 @@ pub async fn store_contents(
         called_off AS (
             DELETE FROM blob_deletions d USING stored, given
             WHERE given.version_id = stored.version_id AND d.blob_key = given.blob_key
+            RETURNING d.blob_key
         )
-        SELECT id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!" FROM known
+        SELECT
+            id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!",
+            false AS "lost!"
+        FROM known
         UNION ALL
-        SELECT id, content_hash, version_id, size FROM stored
+        SELECT
+            id, content_hash, version_id, size,
+            -- A blob of ours whose deletion is no longer scheduled was deleted already.
+            EXISTS (SELECT 1 FROM given WHERE given.version_id = stored.version_id AND given.blob_key IS NOT NULL)
+                AND NOT EXISTS (SELECT 1 FROM called_off WHERE called_off.blob_key = stored.blob_key)
+        FROM stored
         "#,
         repo_id,
         created_by,
@@ -156,6 +167,10 @@ pub async fn store_contents(
     )
     .fetch_all(connection)
     .await?;
+    if rows.iter().any(|row| row.lost) {
+        // The upload took longer than its blob may go unnamed. It has to be made again.
+        return Err(Error::Contention(sqlx::Error::RowNotFound));
+    }
     Ok(rows
         .into_iter()
         .map(|row| ContentRow {
@@ -268,21 +283,23 @@ pub async fn finish_blob_deletions(executor: impl PgExecutor<'_>, blob_keys: &[S
     Ok(())
 }
 
-/// Remembers that a content was uploaded ahead of a commit.
+/// Remembers that a content was uploaded ahead of a commit. Answers whether the content is still there.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn note_upload(executor: impl PgExecutor<'_>, content_id: i64) -> Result<()> {
-    sqlx::query!(
+pub async fn note_upload(executor: impl PgExecutor<'_>, content_id: i64) -> Result<bool> {
+    let done = sqlx::query!(
         r#"
-        INSERT INTO uploaded_contents (content_id) VALUES ($1)
+        INSERT INTO uploaded_contents (content_id)
+        -- One that is being cleared away is waited for, and is not there then.
+        SELECT c.id FROM contents c WHERE c.id = $1 FOR KEY SHARE
         ON CONFLICT (content_id) DO UPDATE SET uploaded_at = now()
         "#,
         content_id,
     )
     .execute(executor)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// Forgets uploads older than so many hours, at most so many, and deletes those contents that no commit took up; their
@@ -291,34 +308,42 @@ pub async fn note_upload(executor: impl PgExecutor<'_>, content_id: i64) -> Resu
 /// # Errors
 /// When the database cannot answer.
 pub async fn expire_uploads(connection: &mut PgConnection, older_than_hours: i32, limit: i64) -> Result<i64> {
-    let row = sqlx::query!(
+    // Two statements: the second sees every commit that used one of the contents before it was locked, and nobody can use
+    // it afterwards. What somebody is using is left to the next round, so that nobody waits in a circle.
+    let expired = sqlx::query_scalar!(
         r#"
-        WITH expired AS (
-            SELECT content_id FROM uploaded_contents
-            WHERE uploaded_at < now() - make_interval(hours => $1)
-            ORDER BY uploaded_at
-            LIMIT $2
-            FOR UPDATE SKIP LOCKED
-        ),
-        forgotten AS (
-            DELETE FROM uploaded_contents u USING expired WHERE u.content_id = expired.content_id
-        ),
-        unused AS (
-            DELETE FROM contents c USING expired
-            WHERE c.id = expired.content_id
-                AND NOT EXISTS (SELECT 1 FROM file_changes f WHERE f.content_id = c.id)
-            RETURNING c.blob_key
-        ),
-        listed AS (
-            INSERT INTO blob_deletions (blob_key, not_before)
-            SELECT blob_key, now() FROM unused WHERE blob_key IS NOT NULL
-        )
-        SELECT count(*) AS "count!" FROM expired
+        SELECT u.content_id
+        FROM uploaded_contents u
+        JOIN contents c ON c.id = u.content_id
+        WHERE u.uploaded_at < now() - make_interval(hours => $1)
+        ORDER BY u.uploaded_at
+        LIMIT $2
+        FOR UPDATE SKIP LOCKED
         "#,
         older_than_hours,
         limit,
     )
-    .fetch_one(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    Ok(row.count)
+    if expired.is_empty() {
+        return Ok(0);
+    }
+    sqlx::query!(
+        r#"
+        WITH forgotten AS (
+            DELETE FROM uploaded_contents WHERE content_id = ANY ($1)
+        ),
+        unused AS (
+            DELETE FROM contents c
+            WHERE c.id = ANY ($1) AND NOT EXISTS (SELECT 1 FROM file_changes f WHERE f.content_id = c.id)
+            RETURNING c.blob_key
+        )
+        INSERT INTO blob_deletions (blob_key, not_before)
+        SELECT blob_key, now() FROM unused WHERE blob_key IS NOT NULL
+        "#,
+        &expired,
+    )
+    .execute(connection)
+    .await?;
+    Ok(i64::try_from(expired.len()).unwrap_or(limit))
 }

@@ -6,13 +6,19 @@ use uuid::Uuid;
 
 use crate::{Result, error::timestamp};
 
-/// Whether a sequence is a commit of the repo, on any branch.
+/// Whether a sequence is a commit of the repo, on any branch. A deleted repo has none.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn sequence_exists(executor: impl PgExecutor<'_>, repo_id: i64, sequence: i64) -> Result<bool> {
     let row = sqlx::query!(
-        r#"SELECT EXISTS (SELECT 1 FROM commits WHERE sequence = $2 AND repo_id = $1) AS "exists!""#,
+        r#"
+        SELECT EXISTS (
+            SELECT 1 FROM commits c
+            JOIN repos r ON r.id = c.repo_id AND r.deleted_at IS NULL
+            WHERE c.sequence = $2 AND c.repo_id = $1
+        ) AS "exists!"
+        "#,
         repo_id,
         sequence,
     )

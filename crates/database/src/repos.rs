@@ -70,13 +70,52 @@ pub async fn list_repos(
         .collect())
 }
 
-/// Locks a live repo against every write that it could race with, until the transaction ends: writes insert rows that
-/// refer to the repo, which waits for this lock.
+/// What is added to the id of a repo for the advisory lock between those who write to it, who share it, and those who
+/// remove what others may be writing to, who hold it alone. An advisory lock, because those who wait for it take turns:
+/// a row lock that many share without a pause is never free for somebody who wants it alone.
+///
+/// It is taken before any lock on a row of the repo, and after the idempotency key.
+pub(crate) const REPO_LOCKS: i64 = 0x7265_706f_0000_0000;
+
+/// Keeps a repo, its branches and its contents from being removed until the transaction ends. Whether they are there is
+/// for the next statement to see: its snapshot is taken after the wait.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn hold_repo(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<()> {
+    sqlx::query!("SELECT pg_advisory_xact_lock_shared($2::bigint + $1)::text AS held", repo_id, REPO_LOCKS)
+        .fetch_one(executor)
+        .await?;
+    Ok(())
+}
+
+/// Waits until nobody writes to a live repo, and keeps everybody from it until the transaction ends: for removing
+/// branches or the repo itself.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn lock_repo(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<bool> {
-    let row = sqlx::query!("SELECT id FROM repos WHERE id = $1 AND deleted_at IS NULL FOR UPDATE", repo_id)
+    let row = sqlx::query!(
+        r#"
+        SELECT id FROM repos
+        -- A lock is never null; it is taken before that of the row, which looks again whether the repo is still there.
+        WHERE id = $1 AND deleted_at IS NULL AND pg_advisory_xact_lock($2::bigint + id) IS NOT NULL
+        FOR NO KEY UPDATE
+        "#,
+        repo_id,
+        REPO_LOCKS,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.is_some())
+}
+
+/// Locks the roles of a live repo, so that they change one after the other. Those who commit are not kept waiting.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn lock_roles(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<bool> {
+    let row = sqlx::query!("SELECT id FROM repos WHERE id = $1 AND deleted_at IS NULL FOR NO KEY UPDATE", repo_id)
         .fetch_optional(executor)
         .await?;
     Ok(row.is_some())

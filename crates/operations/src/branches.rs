@@ -1,6 +1,9 @@
 //! Branches.
 
-use docstore_database::branches::{self, BranchFilter, LockedBranch, lock_branch};
+use docstore_database::{
+    branches::{self, BranchFilter, LockedBranch, lock_branch},
+    repos::hold_repo,
+};
 use docstore_models::{
     Branch, BranchName, BranchStatus, CreateBranchRequest, CreateBranchResponse, ErrorCode, EventData, MAIN_BRANCH,
     UpdateBranchResponse,
@@ -62,6 +65,7 @@ impl Operations {
         let name = BranchName::parse(request.name.clone())?;
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);
+        hold_repo(&mut *write.transaction, repo_id).await?;
         let created = branches::create_branch(
             &mut *write.transaction,
             repo_id,

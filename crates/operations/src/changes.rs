@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use docstore_blobs::BlobKey;
 use docstore_database::{
-    append::{NewChange, NewCommit},
+    append::{Footing, NewChange, NewCommit, append_commits},
     branches::LockedBranch,
     commits::files_in_the_way,
     contents::{ContentHash, ContentRow, NewBytes, NewContent, find_contents, schedule_blob_deletion, store_contents},
@@ -129,6 +129,8 @@ pub(crate) struct PlannedChange {
 pub(crate) struct Plan {
     new_contents: Vec<NewContent>,
     known: HashMap<ContentHash, ContentRow>,
+    /// What the request only named.
+    named: Vec<ContentHash>,
 }
 
 impl Plan {
@@ -210,7 +212,7 @@ impl Operations {
         } else {
             hash(batches)
         };
-        let mut plan = Plan::default();
+        let mut plan = Plan { named: named.iter().copied().collect(), ..Plan::default() };
         if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
             let asked: Vec<ContentHash> = named.iter().chain(new.keys()).copied().collect();
             for row in find_contents(self.pool(), repo_id, &asked).await? {
@@ -237,6 +239,32 @@ impl Operations {
             plan.new_contents.push(NewContent { hash, size, bytes });
         }
         Ok((planned, plan))
+    }
+
+    /// Appends commits of a plan, and then says which contents the caller has to upload again, when some of those that the
+    /// request names were cleared away after they were looked up.
+    pub(crate) async fn append(
+        &self,
+        write: &mut Write,
+        locked: &LockedBranch,
+        footing: Footing,
+        commits: &[NewCommit],
+        plan: &Plan,
+    ) -> Result<()> {
+        let events = write.take_events();
+        match append_commits(&mut write.transaction, locked, footing, commits, &events).await {
+            Err(error) if error.is_constraint("file_changes_content_id_fkey") => {
+                let there: HashSet<ContentHash> = find_contents(self.pool(), locked.repo_id, &plan.named)
+                    .await?
+                    .into_iter()
+                    .map(|row| row.hash)
+                    .collect();
+                let gone: Vec<String> =
+                    plan.named.iter().filter(|hash| !there.contains(*hash)).map(hex::encode).collect();
+                Err(if gone.is_empty() { error.into() } else { Error::ContentMissing(gone) })
+            }
+            other => Ok(other?),
+        }
     }
 
     /// A key for a blob whose deletion is scheduled before its first byte is written: if nothing names it, it goes.

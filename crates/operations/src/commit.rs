@@ -1,9 +1,6 @@
 //! Committing to a branch.
 
-use docstore_database::{
-    append::{Footing, append_commits},
-    branches::lock_branch,
-};
+use docstore_database::{append::Footing, branches::lock_branch};
 use docstore_models::{BranchStatus, CommitResponse, CommittedFile, ErrorCode, EventData, MAIN_BRANCH, Role};
 
 use crate::{
@@ -93,8 +90,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        let events = write.take_events();
-        append_commits(&mut write.transaction, &locked, footing, &commits, &events).await?;
+        self.append(&mut write, &locked, footing, &commits, &plan).await?;
 
         let files = planned
             .iter()

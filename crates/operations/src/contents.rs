@@ -4,7 +4,10 @@ use std::collections::HashSet;
 
 use bytes::{Bytes, BytesMut};
 use docstore_blobs::BoxError;
-use docstore_database::contents::{ContentHash, NewBytes, NewContent, find_contents, note_upload, store_contents};
+use docstore_database::{
+    contents::{ContentHash, NewBytes, NewContent, find_contents, note_upload, store_contents},
+    repos::hold_repo,
+};
 use docstore_models::{ErrorCode, StoredContent};
 use futures::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
@@ -50,9 +53,10 @@ impl Operations {
     {
         let hash = parse_hash(&upload.hash)?;
         let repo_id = writer.repo_id();
-        if let Some(known) = find_contents(self.pool(), repo_id, &[hash]).await?.first() {
+        if let Some(known) = find_contents(self.pool(), repo_id, &[hash]).await?.first()
             // Renews the day that it has until a commit takes it up.
-            note_upload(self.pool(), known.id).await?;
+            && note_upload(self.pool(), known.id).await?
+        {
             let stored = StoredContent { content_hash: upload.hash, size: known.size, version_id: known.version_id };
             return Ok((stored, false));
         }
@@ -61,6 +65,7 @@ impl Operations {
             Begun::Now(write) => write,
             Begun::Before(()) => return Err(Error::bad_request("an upload takes no idempotency key")),
         };
+        hold_repo(&mut *write.transaction, repo_id).await?;
         let content = NewContent { hash, size, bytes };
         let rows = store_contents(&mut write.transaction, repo_id, writer.identity(), &[content]).await?;
         let Some(row) = rows.first().copied() else {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::Datelike;
 use docstore_database::{
-    append::{Footing, append_commits, draw_sequences},
+    append::{Footing, draw_sequences},
     branches::lock_branch,
 };
 use docstore_history::clashing_paths;
@@ -150,8 +150,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        let events = write.take_events();
-        append_commits(&mut write.transaction, &locked, footing, &commits, &events).await?;
+        self.append(&mut write, &locked, footing, &commits, &plan).await?;
         self.finish(write, ImportResponse { sequences, head_sequence, commit_hash }).await
     }
 }

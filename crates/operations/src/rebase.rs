@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use docstore_database::{
-    append::{Footing, append_commits, draw_sequences},
+    append::{Footing, draw_sequences},
     branches::move_empty_branch,
     commits::{LatestChange, commits_to_replay, latest_changes_of},
 };
@@ -123,7 +123,7 @@ impl Operations {
                 floor_sequence: branch.branch.head_sequence.max(branch.branch.floor_sequence),
                 parent_sequence: base_sequence,
             };
-            append_commits(&mut write.transaction, &branch, footing, &commits, &[]).await?;
+            self.append(&mut write, &branch, footing, &commits, &plan).await?;
         }
         let event = EventData::BranchRebased {
             repo: maintainer.repo().to_owned(),

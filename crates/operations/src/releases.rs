@@ -1,6 +1,6 @@
 //! Releases.
 
-use docstore_database::{branches, releases};
+use docstore_database::{branches, releases, repos::hold_repo};
 use docstore_models::{CreateReleaseRequest, ErrorCode, EventData, MAIN_BRANCH, Release, ReleaseName};
 use uuid::Uuid;
 
@@ -31,11 +31,12 @@ impl Operations {
         }
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);
+        hold_repo(&mut *write.transaction, repo_id).await?;
         let sequence = match request.sequence {
             None | Some(0) => {
                 branches::branch(&mut *write.transaction, repo_id, MAIN_BRANCH)
                     .await?
-                    .ok_or_else(Error::branch_not_found)?
+                    .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?
                     .head_sequence
             }
             Some(sequence) => {
@@ -102,6 +103,7 @@ impl Operations {
     /// `RELEASE_NOT_FOUND`.
     pub async fn delete_release(&self, admin: &Admin, key: Option<&IdempotencyKey>, name: &str) -> Result<()> {
         let mut write = begin!(self, admin.caller(), key);
+        hold_repo(&mut *write.transaction, admin.repo_id()).await?;
         if !releases::delete_release(&mut *write.transaction, admin.repo_id(), name).await? {
             return Err(release_not_found());
         }

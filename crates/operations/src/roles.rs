@@ -62,7 +62,7 @@ impl Operations {
 
     /// Keeps two admins from removing each other at the same time.
     async fn lock_roles(&self, write: &mut Write, admin: &Admin) -> Result<()> {
-        if repos::lock_repo(&mut *write.transaction, admin.repo_id()).await? {
+        if repos::lock_roles(&mut *write.transaction, admin.repo_id()).await? {
             Ok(())
         } else {
             Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"))

@@ -70,9 +70,24 @@ impl Operations {
     /// # Errors
     /// When the database cannot answer.
     pub async fn was_done(&self, caller: &Caller, key: Option<&IdempotencyKey>) -> Result<bool> {
-        let Some(key) = key else { return Ok(false) };
+        Ok(self.answered::<()>(caller, key).await?.is_some())
+    }
+
+    /// The same for writes that have an answer.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn answered<T: DeserializeOwned>(
+        &self,
+        caller: &Caller,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<Option<T>> {
+        let Some(key) = key else { return Ok(None) };
         let stored = stored_answer(self.pool(), caller.identity().as_str(), &key.key).await?;
-        Ok(stored.is_some_and(|stored| stored.request_hash == key.request_hash))
+        stored
+            .filter(|stored| stored.request_hash == key.request_hash)
+            .map(|stored| serde_json::from_str(&stored.answer).map_err(|error| Error::Internal(Box::new(error))))
+            .transpose()
     }
 
     /// Commits a write with its events and its answer.
@@ -84,8 +99,10 @@ impl Operations {
             let text = serde_json::to_string(&answer).map_err(|error| Error::Internal(Box::new(error)))?;
             store_answer(&mut *write.transaction, &write.identity, &key.key, &text).await?;
         }
-        docstore_database::commit(write.transaction).await?;
+        let committed = docstore_database::commit(write.transaction).await;
+        // Also when it is not known, since it may have happened.
         (self.inner.on_commit)();
+        committed?;
         Ok(answer)
     }
 }

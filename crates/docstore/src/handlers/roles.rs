@@ -5,7 +5,7 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::ApiResult,
-    extract::{JsonBody, NoBody, Params, PathName, RepoAdmin},
+    extract::{Authenticated, JsonBody, NoBody, Params, PathName, RepoAdmin, RepoName},
     state::AppState,
 };
 
@@ -31,10 +31,16 @@ pub(crate) async fn list_roles(
     responses((status = 200, body = RoleAssignment), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn set_role(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    Authenticated(caller): Authenticated,
+    RepoName(repo): RepoName,
     PathName(identity): PathName,
     body: JsonBody<SetRoleRequest>,
 ) -> ApiResult<Json<RoleAssignment>> {
+    // An admin who has stepped down is none any more, and may still ask whether it worked.
+    if let Some(answer) = state.operations.answered(&caller, body.key.as_ref()).await? {
+        return Ok(Json(answer));
+    }
+    let admin = state.operations.access(&caller, &repo).await?.try_into()?;
     Ok(Json(state.operations.set_role(&admin, body.key.as_ref(), &identity, &body.value.role).await?))
 }
 
@@ -45,10 +51,16 @@ pub(crate) async fn set_role(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_role(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    Authenticated(caller): Authenticated,
+    RepoName(repo): RepoName,
     PathName(identity): PathName,
     body: NoBody,
 ) -> ApiResult<StatusCode> {
+    // An admin who has left is none any more, and may still ask whether it worked.
+    if state.operations.was_done(&caller, body.key.as_ref()).await? {
+        return Ok(StatusCode::NO_CONTENT);
+    }
+    let admin = state.operations.access(&caller, &repo).await?.try_into()?;
     state.operations.delete_role(&admin, body.key.as_ref(), &identity).await?;
     Ok(StatusCode::NO_CONTENT)
 }
