@@ -23,9 +23,9 @@ use crate::{
 /// Files up to this size travel inside the commit.
 const INLINE_FILE_BYTES_MAX: u64 = 128 * 1024;
 /// All files inside one commit together; the rest goes ahead of it, so that a request stays well below a server's limit.
-const INLINE_TOTAL_BYTES_MAX: u64 = 4 * 1024 * 1024;
+const INLINE_TOTAL_BYTES_MAX: u64 = 12 * 1024 * 1024;
 /// Uploads on their way at once.
-const UPLOADS_MAX: usize = 4;
+const UPLOADS_MAX: usize = 8;
 
 /// What happens to one path.
 #[derive(Clone, Debug)]

@@ -1,6 +1,6 @@
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
+    fs,
     path::{Path, PathBuf},
 };
 
@@ -10,7 +10,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use url::Url;
 
-use crate::{Context, Failure, failure::About, workspace};
+use crate::{
+    Context, Failure,
+    failure::About,
+    workspace::{self, Lock},
+};
 
 /// What signing in to one server brought (contract, clients §4.3).
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -82,13 +86,10 @@ impl CredentialStore {
     }
 
     /// Keeps other processes from renewing the same token at the same time.
-    pub(crate) fn lock(&self) -> Result<File, Failure> {
+    pub(crate) fn lock(&self) -> Result<Lock, Failure> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         create_private_folder(folder).about("create", folder)?;
-        let path = self.path.with_extension("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path).about("open", &path)?;
-        file.lock().about("lock", &path)?;
-        Ok(file)
+        Lock::wait_for(&self.path.with_extension("lock"))
     }
 
     fn read(&self) -> Result<Entries, Failure> {

@@ -43,7 +43,7 @@ pub(crate) use scan::{Changes, LocalFile, Scan, link_target};
 pub(crate) use stat_cache::{Stat, StatCache};
 
 use crate::{Failure, failure::About};
-use lock::Lock;
+pub(crate) use lock::Lock;
 
 /// The folder with everything that is not content.
 pub(crate) const METADATA_DIRECTORY: &str = ".ds";
