@@ -71,8 +71,9 @@ pub async fn delete_role(executor: impl PgExecutor<'_>, repo_id: i64, identity: 
     Ok(row.and_then(|row| row.role.parse().ok()))
 }
 
-/// Whether somebody other than the identity can administer the repo: an explicit admin, or an owner of its org whose
-/// explicit role does not say otherwise. True as well when the identity is no admin to begin with.
+/// Whether anybody can administer the repo after an identity has lost its explicit role: an explicit admin, or an owner
+/// of its org whom no explicit role makes something less. With `by_membership` the identity itself counts as well, if it
+/// is such an owner: it is when its role is taken away, and not when it gets a lower one.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -81,26 +82,26 @@ pub async fn can_administer_without(
     repo_id: i64,
     org_id: i64,
     identity: &str,
+    by_membership: bool,
 ) -> Result<bool> {
     let row = sqlx::query!(
         r#"
         SELECT
             EXISTS (SELECT 1 FROM roles WHERE repo_id = $1 AND role = 'admin' AND identity <> $3)
-            OR NOT EXISTS (SELECT 1 FROM roles WHERE repo_id = $1 AND role = 'admin' AND identity = $3)
             OR EXISTS (
                 SELECT 1 FROM org_members m
                 WHERE m.org_id = $2
                     AND m.role = 'owner'
-                    AND NOT EXISTS (
-                        SELECT 1 FROM roles own
-                        WHERE own.repo_id = $1 AND own.identity = m.identity AND own.identity <> $3
-                    )
-                    AND m.identity <> $3
+                    AND CASE
+                        WHEN m.identity = $3 THEN $4
+                        ELSE NOT EXISTS (SELECT 1 FROM roles own WHERE own.repo_id = $1 AND own.identity = m.identity)
+                    END
             ) AS "can!"
         "#,
         repo_id,
         org_id,
         identity,
+        by_membership,
     )
     .fetch_one(executor)
     .await?;

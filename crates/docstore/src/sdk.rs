@@ -2,7 +2,7 @@
 //! other client expects a bare array (contract, server §10.2).
 
 use axum::{
-    http::{HeaderMap, header},
+    http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use docstore_service::Json;
@@ -18,9 +18,16 @@ pub(crate) fn is_go_sdk(headers: &HeaderMap) -> bool {
 
 /// A list as the client expects it: in an object under the key given, or bare.
 pub(crate) fn list_for<T: Serialize>(go_sdk: bool, key: &'static str, list: Vec<T>) -> Response {
-    if go_sdk {
+    let response = if go_sdk {
         Json(std::collections::BTreeMap::from([(key, list)])).into_response()
     } else {
         Json(list).into_response()
-    }
+    };
+    varied(response)
+}
+
+/// Tells caches that the answer depends on the client.
+pub(crate) fn varied(mut response: Response) -> Response {
+    response.headers_mut().append(header::VARY, HeaderValue::from_static("user-agent"));
+    response
 }

@@ -38,7 +38,7 @@ impl Operations {
         let mut write = begin!(self, admin.caller(), key);
         self.lock_roles(&mut write, admin).await?;
         if role < Role::Admin {
-            self.keep_an_admin(&mut write, admin, identity.as_str()).await?;
+            self.keep_an_admin(&mut write, admin, identity.as_str(), false).await?;
         }
         roles::set_role(&mut *write.transaction, admin.repo_id(), identity.as_str(), role).await?;
         note_role(&mut write, admin, identity.as_str(), role.as_str())?;
@@ -52,7 +52,7 @@ impl Operations {
     pub async fn delete_role(&self, admin: &Admin, key: Option<&IdempotencyKey>, identity: &str) -> Result<()> {
         let mut write = begin!(self, admin.caller(), key);
         self.lock_roles(&mut write, admin).await?;
-        self.keep_an_admin(&mut write, admin, identity).await?;
+        self.keep_an_admin(&mut write, admin, identity, true).await?;
         if roles::delete_role(&mut *write.transaction, admin.repo_id(), identity).await?.is_none() {
             return Err(Error::refused(ErrorCode::NotFound, "role not found"));
         }
@@ -70,13 +70,14 @@ impl Operations {
     }
 
     /// Refuses to take the last admin's role, unless somebody is left who could give it back: an owner of the org, or the
-    /// global admin who is asking.
-    async fn keep_an_admin(&self, write: &mut Write, admin: &Admin, identity: &str) -> Result<()> {
+    /// global admin who is asking. An owner who gets a lower explicit role is none any more in this repo.
+    async fn keep_an_admin(&self, write: &mut Write, admin: &Admin, identity: &str, by_membership: bool) -> Result<()> {
         if self.is_global_admin(admin.caller().identity()) {
             return Ok(());
         }
+        let (repo_id, org_id) = (admin.repo_id(), admin.org_id());
         let someone_left =
-            roles::can_administer_without(&mut *write.transaction, admin.repo_id(), admin.org_id(), identity).await?;
+            roles::can_administer_without(&mut *write.transaction, repo_id, org_id, identity, by_membership).await?;
         if someone_left {
             return Ok(());
         }

@@ -20,7 +20,7 @@ use crate::{
     extract::{Authenticated, Params, PathName, RepoName, RepoReader},
     handlers::tree::point,
     respond::{Caching, byte_range, json_body, not_modified, stream_body, tag, tagged_json},
-    sdk::{is_go_sdk, list_for},
+    sdk::{is_go_sdk, list_for, varied},
     state::AppState,
 };
 
@@ -243,5 +243,5 @@ pub(crate) async fn file_history(
     if is_go_sdk(&headers) {
         return Ok(list_for(true, "entries", entries));
     }
-    tagged_json(&headers, &entries, Caching::Revalidate)
+    tagged_json(&headers, &entries, Caching::Revalidate).map(varied)
 }

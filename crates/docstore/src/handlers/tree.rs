@@ -17,7 +17,7 @@ use crate::{
     extract::{Authenticated, JsonBody, Params, RepoName, RepoReader},
     respond::{Caching, not_modified, stream_body, tag, tagged_json},
     router::SentAsIs,
-    sdk::{is_go_sdk, list_for},
+    sdk::{is_go_sdk, list_for, varied},
     state::AppState,
 };
 
@@ -57,7 +57,7 @@ pub(crate) async fn tree(
     let after = params.text("after").unwrap_or_default();
     let settled = match point.at {
         None => false,
-        Some(_) => state.operations.tree_tag(&reader, &point).await?.1,
+        Some(_) => state.operations.pin(&reader, &point).await?.settled,
     };
     if let Some(directory) = params.text("dir") {
         let children: Vec<DirectoryEntry> =
@@ -68,7 +68,7 @@ pub(crate) async fn tree(
     if is_go_sdk(&headers) {
         return Ok(list_for(true, "entries", entries));
     }
-    tagged_json(&headers, &entries, Caching::of(settled))
+    tagged_json(&headers, &entries, Caching::of(settled)).map(varied)
 }
 
 fn tar_response(body: Body) -> Response {
@@ -105,13 +105,13 @@ pub(crate) async fn archive(
     // In the contract 0 means the latest here.
     let at = params.integer("at")?.filter(|at| *at != 0);
     let point = ReadPoint { branch: branch.to_owned(), at };
-    let (etag, settled) = state.operations.tree_tag(&reader, &point).await?;
-    if let Some(response) = not_modified(&parts.headers, &etag, Caching::of(settled)) {
+    let tree = state.operations.pin(&reader, &point).await?;
+    let (etag, caching) = (tree.tag.clone(), Caching::of(tree.settled));
+    if let Some(response) = not_modified(&parts.headers, &etag, caching) {
         return Ok(response);
     }
-    let stream = state.operations.archive(&reader, point).await?;
-    let mut response = tar_response(stream_body(stream));
-    tag(&mut response, &etag, Caching::of(settled));
+    let mut response = tar_response(stream_body(state.operations.archive(tree)));
+    tag(&mut response, &etag, caching);
     Ok(response)
 }
 

@@ -9,8 +9,22 @@
 )]
 
 mod access;
+mod archives;
 mod bad_input;
+mod branches;
+mod clients;
+mod commits;
 mod documents;
+mod events;
+mod files;
+mod logins;
+mod merges;
 mod openapi;
+mod orgs;
+mod purges;
+mod releases;
+mod repos;
+mod roles;
 mod support;
+mod trees;
 mod version_control;

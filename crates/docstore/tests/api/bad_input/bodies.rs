@@ -290,10 +290,10 @@ async fn bad_changes_of_files_are_refused() {
       400 {"code":"BAD_REQUEST","error":"file path 'a\\u{7f}b' holds the control character '\\u{7f}'"}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eQ==","path":"a\u0000b"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"invalid request body"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eQ==","path":"a/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}],"message":"m"}
-      400 {"code":"BAD_REQUEST","error":"file path 'a/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' has a segment longer than 255 bytes"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eQ==","path":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx/xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… (4290 bytes)
-      400 {"code":"BAD_REQUEST","error":"file path 'xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx' is longer than 4096 bytes"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eQ==","path":"a/x*256"}],"message":"m"}
+      400 {"code":"BAD_REQUEST","error":"file path 'a/x*78' has a segment longer than 255 bytes"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eQ==","path":"x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200/x*200"}],"message":"m"}
+      400 {"code":"BAD_REQUEST","error":"file path 'x*80' is longer than 4096 bytes"}
     # files against each other
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"MQ==","path":"a"},{"content":"Mg==","path":"b"},{"content":"Mw==","path":"a"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file path 'a' is given twice"}
@@ -308,21 +308,21 @@ async fn bad_changes_of_files_are_refused() {
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"MQ==","path":"top/below"},{"path":"top"}],"message":"m"}
       201 {"commit_hash":"HASH-1","files":[{"path":"top/below","version_id":"ID-1"},{"path":"top","version_id":null}],"sequence":4}
     # contents and modes
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","content_hash":"HASH-2","path":"x"}],"message":"m"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","content_hash":"0*64","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file 'x': give either content or content_hash"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"000000000000000000000000000000000000000000000000000000000000000","path":"x"}],"message":"m"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"0*63","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"a content hash must be 64 lower-case hexadecimal digits"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"HASH-3","path":"x"}],"message":"m"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"A*64","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"a content hash must be 64 lower-case hexadecimal digits"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"HASH-4","path":"x"}],"message":"m"}
-      409 {"code":"CONTENT_MISSING","error":"the repo does not have 1 of the contents; upload them first","missing":["HASH-4"]}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content_hash":"a*64","path":"x"}],"message":"m"}
+      409 {"code":"CONTENT_MISSING","error":"the repo does not have 1 of the contents; upload them first","missing":["HASH-2"]}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","mode":"100600","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file 'x': mode '100600' is none of 100644, 100755, 120000"}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","mode":"755","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file 'x': mode '755' is none of 100644, 100755, 120000"}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","content_type":"a\nb","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file 'x': content_type is not a media type"}
-    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","content_type":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx","path":"x"}],"message":"m"}
+    POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eA==","content_type":"x*256","path":"x"}],"message":"m"}
       400 {"code":"BAD_REQUEST","error":"file 'x': content_type is not a media type"}
     "#);
 }
@@ -370,17 +370,17 @@ async fn what_is_too_large_is_refused() {
       413 {"code":"PAYLOAD_TOO_LARGE","error":"the request body is larger than 4096 bytes"}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eXl5eX… (2735 bytes)
       413 {"code":"PAYLOAD_TOO_LARGE","error":"the content is longer than the limit of 2000 bytes"}
-    POST /repos/default/default/-/branch {"name":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx… (1035 bytes)
+    POST /repos/default/default/-/branch {"name":"x*1024"}
       413 {"code":"PAYLOAD_TOO_LARGE","error":"the request body is larger than 1024 bytes"}
     POST /repos/default/default/-/import {"branch":"main","commits":[{"author":"a@b","files":[],"imported_from":"git:1"},{"author":"a@b","files":[],"imported_from":"git:1"}]}
       413 {"code":"PAYLOAD_TOO_LARGE","error":"one import may hold at most 1 commits"}
-    POST /repos/default/default/-/contents/missing {"hashes":["HASH-1","HASH-2","HASH-3"]}
+    POST /repos/default/default/-/contents/missing {"hashes":["0*64","1*64","2*64"]}
       413 {"code":"PAYLOAD_TOO_LARGE","error":"at most 2 hashes may be asked about at once"}
     POST /repos/default/default/-/archive {"paths":["a","b","c"]}
       413 {"code":"PAYLOAD_TOO_LARGE","error":"at most 2 paths may be asked for at once"}
     POST /repos/default/default/-/releases {"body":"mmmmmmmmmmmmmmmmmmmmm","name":"v1"}
       413 {"code":"PAYLOAD_TOO_LARGE","error":"body is longer than 20 bytes"}
-    PUT /repos/default/default/-/contents/HASH-1 yyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyyy… (2001 bytes)
+    PUT /repos/default/default/-/contents/HASH-1 y*2001
       413 {"code":"PAYLOAD_TOO_LARGE","error":"the request body is larger than 2000 bytes"}
     # what has no length announced is counted
     PUT …/contents/{hash} in chunks

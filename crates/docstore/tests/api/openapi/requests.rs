@@ -51,7 +51,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     for operation in &document().operations {
         let allowed = allowed(&fixture, operation);
         let with = |name: &'static str, value: &str| [allowed.clone(), vec![(name, value.to_owned())]].concat();
-        let mut tries: Vec<(&str, Headers, fn(Call) -> Call)> = vec![
+        let mut tries: Vec<Try> = vec![
             ("allowed", allowed.clone(), |call| call),
             ("no credential", vec![], |call| call),
             ("stranger", vec![bearer(&fixture.verified.issuer.id_token("stranger@example.com"))], |call| call),
@@ -91,7 +91,10 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     slow_bodies(coverage, &fixture).await;
 }
 
-fn raw_tries(allowed: &Headers) -> Vec<(&'static str, Headers, fn(Call) -> Call)> {
+/// What a try is about, the headers it has, and what it does to a call.
+type Try = (&'static str, Headers, fn(Call) -> Call);
+
+fn raw_tries(allowed: &Headers) -> Vec<Try> {
     let raw: fn(Call) -> Call = |call| Call { path: format!("{}?format=raw", call.path), ..call };
     let range = |value: &str| [allowed.clone(), vec![("range", value.to_owned())]].concat();
     vec![

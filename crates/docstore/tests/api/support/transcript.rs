@@ -129,6 +129,7 @@ impl Transcript {
     fn name(&mut self, word: &str) -> String {
         let kind = match word.len() {
             36 if uuid(word) => "id",
+            32 if word.bytes().all(|byte| byte.is_ascii_hexdigit()) => "tag",
             64 | 71 if word.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit()) => "hash",
             20..=35 if word.contains('T') && word.parse::<docstore_models::Timestamp>().is_ok() => {
                 return "TIME".into();
@@ -150,11 +151,24 @@ fn uuid(word: &str) -> bool {
     word.char_indices().all(|(at, c)| if matches!(at, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_hexdigit() })
 }
 
-/// The start of a long line.
+/// The start of a long line, in which many equal characters stand as one with their number.
 fn shortened(text: &str) -> String {
     const SHOWN: usize = 400;
+    const ALIKE: usize = 40;
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let alike = rest.chars().take_while(|c| *c == first).count();
+        if alike > ALIKE {
+            write!(out, "{first}*{alike}").unwrap();
+        } else {
+            out.extend(std::iter::repeat_n(first, alike));
+        }
+        rest = &rest[alike * first.len_utf8()..];
+    }
+    let text = out.replace('\0', "\u{2400}");
     if text.chars().count() <= SHOWN {
-        return text.replace('\0', "\u{2400}");
+        return text;
     }
     let start: String = text.chars().take(SHOWN).collect();
     format!("{start}… ({} bytes)", text.len())

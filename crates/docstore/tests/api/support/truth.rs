@@ -60,21 +60,32 @@ pub(crate) fn document() -> &'static Document {
         }
         let mut components = document["components"].take();
         let schemas = components["schemas"].as_object_mut().unwrap();
+        let open: Vec<(String, Value)> =
+            schemas.iter().map(|(name, schema)| (format!("{OPEN}{name}"), schema.clone())).collect();
         schemas.values_mut().for_each(forbid_other_keys);
+        schemas.extend(open);
         Document { operations, components, validators: Mutex::default() }
     })
 }
 
+/// Before the names of schemas as they are in the document, for those that are only a part of another one.
+const OPEN: &str = "Open";
+
 /// Makes a schema refuse keys that it does not name.
 fn forbid_other_keys(schema: &mut Value) {
     let Some(object) = schema.as_object_mut() else { return };
-    for key in ["allOf", "anyOf", "oneOf"] {
-        // Alternatives are closed as a whole, since each of `allOf` sees the keys of the others.
-        if let Some(parts) = object.get_mut(key).and_then(Value::as_array_mut) {
-            if key == "allOf" {
-                object.insert("unevaluatedProperties".to_owned(), json!(false));
-                return;
+    // Each part of a whole sees the keys of the others, so they are closed together.
+    if let Some(parts) = object.get_mut("allOf").and_then(Value::as_array_mut) {
+        for part in parts {
+            if let Some(reference) = part["$ref"].as_str() {
+                part["$ref"] = reference.replace("/schemas/", &format!("/schemas/{OPEN}")).into();
             }
+        }
+        object.insert("unevaluatedProperties".to_owned(), json!(false));
+        return;
+    }
+    for key in ["anyOf", "oneOf"] {
+        if let Some(parts) = object.get_mut(key).and_then(Value::as_array_mut) {
             parts.iter_mut().for_each(forbid_other_keys);
         }
     }
