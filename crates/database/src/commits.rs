@@ -194,20 +194,121 @@ pub async fn file_history(
         .collect())
 }
 
-/// The commits of a repo from one number to another, both included, on one branch or on all, ascending, with all that
-/// enters their hashes; at most so many.
+/// Branches of a repo and where each of them is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Heads {
+    branch_ids: Vec<i64>,
+    sequences: Vec<i64>,
+}
+
+/// Where all branches of a repo are at one moment.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn heads(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<Heads> {
+    let rows =
+        sqlx::query!("SELECT id, head_sequence FROM branches WHERE repo_id = $1 AND deleted_at IS NULL", repo_id)
+            .fetch_all(executor)
+            .await?;
+    Ok(rows.into_iter().fold(Heads::default(), |mut heads, row| {
+        heads.branch_ids.push(row.id);
+        heads.sequences.push(row.head_sequence);
+        heads
+    }))
+}
+
+struct RawChainEntry {
+    sequence: i64,
+    branch: String,
+    author: String,
+    message: String,
+    created_at: DateTime<Utc>,
+    commit_hash: Option<Vec<u8>>,
+    paths: Vec<String>,
+    hashes: Vec<String>,
+}
+
+impl From<RawChainEntry> for ChainEntry {
+    fn from(row: RawChainEntry) -> Self {
+        Self {
+            sequence: row.sequence,
+            branch: row.branch,
+            author: row.author,
+            message: row.message,
+            created_at: timestamp(row.created_at),
+            commit_hash: row.commit_hash.map(hex::encode),
+            files: row
+                .paths
+                .into_iter()
+                .zip(row.hashes)
+                .map(|(path, content_hash)| ChainFile { path, content_hash })
+                .collect(),
+        }
+    }
+}
+
+/// The commits of a branch from one number to another, both included, ascending, with all that enters their hashes; at
+/// most so many.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn chain_of_branch(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    branch: &str,
+    from: i64,
+    to: i64,
+    limit: i64,
+) -> Result<Vec<ChainEntry>> {
+    let rows = sqlx::query_as!(
+        RawChainEntry,
+        r#"
+        SELECT
+            c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
+            files.paths AS "paths!", files.hashes AS "hashes!"
+        FROM branches b
+        JOIN commits c ON c.branch_id = b.id
+        CROSS JOIN LATERAL (
+            SELECT
+                coalesce(array_agg(f.path ORDER BY f.path), '{}') AS paths,
+                coalesce(array_agg(coalesce(encode(content.content_hash, 'hex'), '') ORDER BY f.path), '{}') AS hashes
+            FROM file_changes f
+            LEFT JOIN contents content ON content.id = f.content_id
+            WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
+        ) files
+        WHERE b.repo_id = $1 AND b.name = $4 AND b.deleted_at IS NULL AND c.sequence BETWEEN $2 AND $3
+        ORDER BY c.sequence
+        LIMIT $5
+        "#,
+        repo_id,
+        from,
+        to,
+        branch,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(ChainEntry::from).collect())
+}
+
+/// The same of all branches given, up to their heads.
+///
+/// Branches move at the same time, and a commit with a lower number may become visible after one with a higher number on
+/// another branch. Up to heads of one moment nothing is added any more, so pages that are read one after the other have
+/// no gaps.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn chain(
     executor: impl PgExecutor<'_>,
     repo_id: i64,
-    branch: Option<&str>,
+    heads: &Heads,
     from: i64,
     to: i64,
     limit: i64,
 ) -> Result<Vec<ChainEntry>> {
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        RawChainEntry,
         r#"
         SELECT
             c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
@@ -224,38 +325,21 @@ pub async fn chain(
         ) files
         WHERE c.repo_id = $1
             AND c.sequence BETWEEN $2 AND $3
-            AND ($4::text IS NULL OR c.branch_id = (
-                SELECT named.id FROM branches named
-                WHERE named.repo_id = $1 AND named.name = $4 AND named.deleted_at IS NULL
-            ))
+            -- Not a join, so that the index gives the order and a page costs the page.
+            AND c.sequence <= ($5::bigint[])[array_position($4::bigint[], c.branch_id)]
         ORDER BY c.sequence
-        LIMIT $5
+        LIMIT $6
         "#,
         repo_id,
         from,
         to,
-        branch,
+        &heads.branch_ids,
+        &heads.sequences,
         limit,
     )
     .fetch_all(executor)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| ChainEntry {
-            sequence: row.sequence,
-            branch: row.branch,
-            author: row.author,
-            message: row.message,
-            created_at: timestamp(row.created_at),
-            commit_hash: row.commit_hash.map(hex::encode),
-            files: row
-                .paths
-                .into_iter()
-                .zip(row.hashes)
-                .map(|(path, content_hash)| ChainFile { path, content_hash })
-                .collect(),
-        })
-        .collect())
+    Ok(rows.into_iter().map(ChainEntry::from).collect())
 }
 
 /// A change of a file on a branch since a point, the latest of its path.

@@ -10,13 +10,13 @@ use bytes::{Bytes, BytesMut};
 use docstore_blobs::Stored;
 use docstore_database::{
     contents::{ContentBytes, StoredBytes, content_bytes},
-    trees::{TreeQuery, TreeRow, behind, tree},
+    trees::{self, TreeQuery, TreeRow, behind},
 };
 use docstore_models::FileMode;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use crate::{
-    Error, Operations, ReadPoint, Reader, Result,
+    Error, Operations, PinnedTree, ReadPoint, Reader, Result,
     reads::{checked, parse_key},
 };
 
@@ -60,42 +60,29 @@ impl ArchiveEntry {
 }
 
 impl Operations {
-    /// The archive of a whole tree, as a stream. Memory does not grow with the tree. A file that cannot be read ends the
-    /// stream in an error: a damaged archive is never a complete answer.
-    ///
-    /// # Errors
-    /// `BRANCH_NOT_FOUND`.
-    pub async fn archive(
-        &self,
-        reader: &Reader,
-        point: ReadPoint,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
-        self.require_branch(reader, &point.branch).await?;
-        Ok(self.archive_of(reader.repo_id(), point))
-    }
-
-    /// The archive of a whole tree of a repo that was checked before.
-    pub(crate) fn archive_of(
-        &self,
-        repo_id: i64,
-        point: ReadPoint,
-    ) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
+    /// The archive of a whole tree, as a stream. Memory does not grow with the tree. A file that cannot be read, or a
+    /// branch that goes away meanwhile, ends the stream in an error: a damaged archive is never a complete answer.
+    pub fn archive(&self, tree: PinnedTree) -> impl Stream<Item = Result<Bytes>> + Send + 'static {
         let operations = self.clone();
         let pages = stream::try_unfold(Some(String::new()), move |from| {
             let operations = operations.clone();
-            let point = point.clone();
+            let tree = tree.clone();
             async move {
                 let Some(from) = from else { return Ok::<_, Error>(None) };
                 let query = TreeQuery {
-                    repo_id,
-                    branch: &point.branch,
-                    at: point.at,
+                    repo_id: tree.repo_id,
+                    branch: &tree.branch,
+                    at: Some(tree.at),
                     from: &from,
                     before: None,
                     limit: i64::try_from(BATCH_FILES).ok(),
                 };
-                let rows: Vec<TreeRow> = tree(operations.pool(), &query).try_collect().await?;
+                let rows: Vec<TreeRow> = trees::tree(operations.pool(), &query).try_collect().await?;
                 let next = if rows.len() == BATCH_FILES { rows.last().map(|row| behind(&row.path)) } else { None };
+                if next.is_none() {
+                    // Of a branch that has gone there are no more files either.
+                    operations.check_pinned(&tree).await?;
+                }
                 let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
                 Ok(Some((entries, next)))
             }

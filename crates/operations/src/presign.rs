@@ -152,7 +152,7 @@ impl Operations {
             None => {
                 let point = ReadPoint { branch: branch.to_owned(), at: Some(sequence) };
                 let hasher = self
-                    .archive_of(repo_id, point)
+                    .archive(self.pin_in(repo_id, &point).await?)
                     .try_fold(Sha256::new(), async |mut hasher, chunk| {
                         hasher.update(&chunk);
                         Ok(hasher)
@@ -185,11 +185,8 @@ impl Operations {
         let facts = docstore_database::access::repo_facts(self.pool(), archive.repo, system.identity().as_str())
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
-        docstore_database::branches::branch(self.pool(), facts.repo_id, archive.branch)
-            .await?
-            .ok_or_else(Error::branch_not_found)?;
         let point = ReadPoint { branch: archive.branch.to_owned(), at: Some(archive.sequence) };
-        Ok(self.archive_of(facts.repo_id, point))
+        Ok(self.archive(self.pin_in(facts.repo_id, &point).await?))
     }
 }
 

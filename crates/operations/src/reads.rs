@@ -31,6 +31,19 @@ pub struct ReadPoint {
     pub at: Option<i64>,
 }
 
+/// One tree, for ever: see [`Operations::pin`].
+#[derive(Clone, Debug)]
+pub struct PinnedTree {
+    /// Identifies the tree: equal tags mean equal trees.
+    pub tag: String,
+    /// Whether the point that was asked for can never mean another tree: the branch has reached it.
+    pub settled: bool,
+    pub(crate) repo_id: i64,
+    pub(crate) branch_id: i64,
+    pub(crate) branch: String,
+    pub(crate) at: i64,
+}
+
 /// The bytes of a file.
 pub enum FileBytes {
     /// All of them, checked against their hash.
@@ -91,18 +104,38 @@ impl Operations {
             .ok_or_else(|| Error::bad_request("invalid 'at' parameter: not a sequence number or release name"))
     }
 
-    /// What identifies a tree for ever: branch, base and limit. Equal tags mean equal trees.
+    /// The tree at a point, which stays the same tree while the branch moves on.
     ///
     /// # Errors
     /// `BRANCH_NOT_FOUND`.
-    pub async fn tree_tag(&self, reader: &Reader, point: &ReadPoint) -> Result<(String, bool)> {
-        let found = trees::tree_point(self.pool(), reader.repo_id(), &point.branch, point.at)
+    pub async fn pin(&self, reader: &Reader, point: &ReadPoint) -> Result<PinnedTree> {
+        self.pin_in(reader.repo_id(), point).await
+    }
+
+    pub(crate) async fn pin_in(&self, repo_id: i64, point: &ReadPoint) -> Result<PinnedTree> {
+        let found = trees::tree_point(self.pool(), repo_id, &point.branch, point.at)
             .await?
             .ok_or_else(Error::branch_not_found)?;
         let text =
             format!("{}:{}:{}:{}", found.branch_id, found.base_sequence, found.floor_sequence, found.upto_sequence);
-        let settled = point.at.is_some_and(|at| at <= found.head_sequence);
-        Ok((hex::encode(Sha256::digest(text)), settled))
+        Ok(PinnedTree {
+            tag: hex::encode(Sha256::digest(text)),
+            settled: point.at.is_some_and(|at| at <= found.head_sequence),
+            repo_id,
+            branch_id: found.branch_id,
+            branch: point.branch.clone(),
+            // Beyond the head there is nothing yet, but there may be soon.
+            at: point.at.unwrap_or(found.head_sequence).min(found.head_sequence),
+        })
+    }
+
+    /// Refuses when the branch of a pinned tree has gone, or when its name has passed to another one.
+    pub(crate) async fn check_pinned(&self, tree: &PinnedTree) -> Result<()> {
+        let found = trees::tree_point(self.pool(), tree.repo_id, &tree.branch, Some(tree.at)).await?;
+        match found {
+            Some(found) if found.branch_id == tree.branch_id => Ok(()),
+            _ => Err(Error::branch_not_found()),
+        }
     }
 
     /// One page of a tree, in bytewise order of the paths.
@@ -311,17 +344,26 @@ impl Operations {
         let limit = limit.unwrap_or(self.limits().chain_rows_max).min(self.limits().chain_rows_max);
         let (pool, repo_id, branch) = (self.pool().clone(), reader.repo_id(), branch.map(str::to_owned));
         // In pages, so that a slow reader holds no connection.
-        let pages = stream::try_unfold(Some((from, limit)), move |state| {
+        let pages = stream::try_unfold(Some((None, from, limit)), move |state| {
             let (pool, branch) = (pool.clone(), branch.clone());
             async move {
-                let Some((from, left)) = state else { return Ok::<_, Error>(None) };
+                let Some((mut heads, from, left)) = state else { return Ok::<_, Error>(None) };
                 let page = left.min(CHAIN_PAGE_ROWS);
-                let entries = commits::chain(&pool, repo_id, branch.as_deref(), from, to, page).await?;
+                let entries = match branch.as_deref() {
+                    Some(branch) => commits::chain_of_branch(&pool, repo_id, branch, from, to, page).await?,
+                    None => {
+                        let heads = match &mut heads {
+                            Some(heads) => heads,
+                            none => none.insert(commits::heads(&pool, repo_id).await?),
+                        };
+                        commits::chain(&pool, repo_id, heads, from, to, page).await?
+                    }
+                };
                 let count = i64::try_from(entries.len()).unwrap_or(page);
                 let next = entries
                     .last()
                     .filter(|_| count == page && left > page)
-                    .map(|last| (last.sequence + 1, left - page));
+                    .map(|last| (heads, last.sequence + 1, left - page));
                 Ok(Some((stream::iter(entries.into_iter().map(Ok)), next)))
             }
         });

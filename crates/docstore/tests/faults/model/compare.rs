@@ -262,7 +262,7 @@ impl World {
             std::io::Read::read_to_end(&mut entry, &mut content).unwrap();
             let mode = match (entry.header().entry_type(), entry.header().mode().unwrap()) {
                 (tar::EntryType::Symlink, _) => {
-                    content = entry.link_name_bytes().map(|target| target.into_owned()).unwrap_or_default();
+                    content = entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
                     "120000"
                 }
                 (_, 0o755) => "100755",

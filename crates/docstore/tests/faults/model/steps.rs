@@ -26,10 +26,13 @@ pub(crate) fn content(number: usize) -> Vec<u8> {
     }
 }
 
+/// Which path, and which content, mode and type it gets; none deletes it.
+type DrawnChange = (usize, Option<(usize, usize, usize)>);
+
 /// Changes of one commit, and whether their contents are uploaded first and named by their hashes.
 #[derive(Clone, Debug)]
 pub(crate) struct Edit {
-    changes: Vec<(usize, Option<(usize, usize, usize)>)>,
+    changes: Vec<DrawnChange>,
     pub(crate) by_hash: bool,
 }
 

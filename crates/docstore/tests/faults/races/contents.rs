@@ -5,31 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use docstore_blobs::BlobStore;
-use docstore_operations::{Limits, Operations, Parts};
-use docstore_settings::Environment;
-use docstore_test_support::{Answer, TestApp};
+use docstore_test_support::Answer;
 use futures::SinkExt;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Repo, file, outcome_of, sha256_hex};
 
-use super::{ROUNDS, all_at_once, app_and_repo, both, check};
-
-/// What clears away in the background, to be called when the test wants it.
-async fn collector(app: &TestApp) -> Operations {
-    let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", app.blobs().display().to_string())]);
-    let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
-    Operations::new(Parts {
-        pool: app.pool().await,
-        blobs: BlobStore::open(blobs).await.unwrap(),
-        limits: Limits::default(),
-        global_admin: None,
-        clock: Arc::new(chrono::Utc::now),
-        on_commit: Arc::new(|| {}),
-    })
-}
+use super::{ROUNDS, all_at_once, app_and_repo, both, check, operations};
 
 fn named(path: &str, bytes: &[u8]) -> Value {
     json!({"path": path, "content_hash": sha256_hex(bytes)})
@@ -95,7 +78,7 @@ async fn what_was_uploaded_survives_purges_until_it_is_committed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_expires_while_it_is_used() {
     let (app, repo) = app_and_repo().await;
-    let (collector, pool) = (collector(&app).await, app.pool().await);
+    let (collector, pool) = (operations(&app).await, app.pool().await);
     for round in 0..2 * ROUNDS {
         let contents: Vec<Vec<u8>> =
             (0..4).map(|number| format!("{round}.{number} ").into_bytes().repeat(1 + 2000 * (number % 2))).collect();
@@ -148,7 +131,7 @@ async fn an_upload_expires_while_it_is_used() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_is_cleared_away_before_it_is_named() {
     let (app, repo) = app_and_repo().await;
-    let (collector, pool) = (collector(&app).await, app.pool().await);
+    let (collector, pool) = (operations(&app).await, app.pool().await);
     let bytes = vec![7; 20_000];
     let (mut send, receive) = futures::channel::mpsc::channel::<Result<Vec<u8>, std::io::Error>>(1);
     let body = reqwest::Body::wrap_stream(receive);
@@ -177,7 +160,7 @@ async fn a_blob_is_cleared_away_before_it_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn several_servers_clear_away() {
     let (app, repo) = app_and_repo().await;
-    let (collector, pool) = (collector(&app).await, app.pool().await);
+    let (collector, pool) = (operations(&app).await, app.pool().await);
     for round in 0..4 {
         let doomed = Repo::create(app.admin(), "doomed").await;
         for number in 0..6 {

@@ -3,12 +3,17 @@
 mod branches;
 mod commits;
 mod contents;
+mod reads;
 mod removal;
 mod repeats;
 
 use std::sync::Arc;
 
-use docstore_test_support::{Answer, TestApp};
+use docstore_blobs::BlobStore;
+use docstore_models::Identity;
+use docstore_operations::{Limits, Operations, Parts};
+use docstore_settings::Environment;
+use docstore_test_support::{ADMIN, Answer, TestApp};
 use tokio::sync::Barrier;
 
 use crate::{
@@ -78,4 +83,19 @@ async fn app_and_repo() -> (TestApp, Repo) {
 async fn check(app: &TestApp, repo: &Repo) {
     repo.verified_chains().await;
     invariants::check(&app.pool().await, app.blobs()).await;
+}
+
+/// The operations of a server of their own, for what the test wants to call when it wants: clearing away, or a stream
+/// that waits for its reader.
+async fn operations(app: &TestApp) -> Operations {
+    let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", app.blobs().display().to_string())]);
+    let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
+    Operations::new(Parts {
+        pool: app.pool().await,
+        blobs: BlobStore::open(blobs).await.unwrap(),
+        limits: Limits::default(),
+        global_admin: Some(Identity::parse(ADMIN).unwrap()),
+        clock: Arc::new(chrono::Utc::now),
+        on_commit: Arc::new(|| {}),
+    })
 }
