@@ -37,6 +37,16 @@ impl Error {
         matches!(self, Self::Constraint { constraint, .. } if constraint == name)
     }
 
+    /// The limit that was reached, if that is why: the name of its setting without prefix and unit.
+    #[must_use]
+    pub fn limit(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable(sqlx::Error::PoolTimedOut) => Some("database_acquire"),
+            Self::TimedOut(_) => Some("database_statement"),
+            _ => None,
+        }
+    }
+
     /// Whether nothing was changed and the same request may succeed a moment later.
     #[must_use]
     pub fn is_transient(&self) -> bool {

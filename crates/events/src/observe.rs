@@ -64,6 +64,7 @@ pub(crate) fn stream_closed() {
 
 pub(crate) fn stream_refused() {
     counter!(STREAMS_REFUSED).increment(1);
+    counter!("docstore_limit_reached_total", "limit" => "event_streams").increment(1);
 }
 
 pub(crate) fn replayed() {

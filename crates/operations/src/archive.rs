@@ -101,6 +101,7 @@ impl Operations {
         mut paths: Vec<String>,
     ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
         if paths.len() > self.limits().hashes_max {
+            crate::limits::reached("hashes");
             return Err(Error::refused(
                 docstore_models::ErrorCode::PayloadTooLarge,
                 format!("at most {} paths may be asked for at once", self.limits().hashes_max),

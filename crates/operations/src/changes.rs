@@ -16,11 +16,11 @@ use docstore_database::{
     contents::{ContentHash, ContentRow, NewBytes, NewContent, find_contents, schedule_blob_deletion, store_contents},
 };
 use docstore_history::{ChainInput, GENESIS, chain_hash, clashing_paths};
-use docstore_models::{ErrorCode, FileChangeRequest, FileMode, FilePath, Timestamp};
+use docstore_models::{ErrorCode, FileChangeRequest, FileMode, FilePath, MAX_PATH_BYTES, Timestamp};
 use futures::stream;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Operations, Result, write::Write};
+use crate::{Error, Operations, Result, limits::reached, write::Write};
 
 /// How long a blob may exist before something names it. Longer than any commit takes; shorter than anybody minds.
 pub(crate) const UNNAMED_BLOB_HOURS: i32 = 24;
@@ -73,6 +73,9 @@ impl FileChange {
     pub fn from_request(request: FileChangeRequest) -> Result<Self> {
         if request.path.is_empty() {
             return Err(Error::bad_request("file path is required"));
+        }
+        if request.path.len() > MAX_PATH_BYTES {
+            reached("path_bytes");
         }
         let path = FilePath::parse(request.path)?;
         let mode = match request.mode.as_deref() {
@@ -165,6 +168,7 @@ impl Operations {
     /// Checks the paths of one commit against each other.
     pub(crate) fn check_changes(&self, changes: &[FileChange]) -> Result<()> {
         if changes.len() > self.limits().commit_files_max {
+            reached("commit_files");
             return Err(Error::refused(
                 ErrorCode::PayloadTooLarge,
                 format!("a commit may change at most {} files", self.limits().commit_files_max),
@@ -173,6 +177,13 @@ impl Operations {
         let mut seen = HashSet::with_capacity(changes.len());
         let mut created = BTreeSet::new();
         for change in changes {
+            if change.path.as_str().len() > self.limits().path_bytes_max {
+                reached("path_bytes");
+                return Err(Error::bad_request(format!(
+                    "a file path is longer than {} bytes",
+                    self.limits().path_bytes_max
+                )));
+            }
             if !seen.insert(change.path.as_str()) {
                 return Err(Error::bad_request(format!("file path '{}' is given twice", change.path)));
             }
@@ -421,6 +432,7 @@ pub(crate) fn expect_head(locked: &LockedBranch, expected: Option<i64>) -> Resul
 /// Refuses a text that is too long, or that PostgreSQL cannot store.
 pub(crate) fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<()> {
     if text.len() > bytes_max {
+        reached(if what == "imported_from" { "imported_from_bytes" } else { "message_bytes" });
         return Err(Error::refused(ErrorCode::PayloadTooLarge, format!("{what} is longer than {bytes_max} bytes")));
     }
     if text.contains('\0') {

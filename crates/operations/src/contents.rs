@@ -29,6 +29,7 @@ impl Operations {
     /// Text that is no hash, or too many.
     pub async fn missing_contents(&self, writer: &Writer, hashes: &[String]) -> Result<Vec<String>> {
         if hashes.len() > self.limits().hashes_max {
+            reached("hashes");
             return Err(Error::refused(
                 ErrorCode::PayloadTooLarge,
                 format!("at most {} hashes may be asked about at once", self.limits().hashes_max),
@@ -86,6 +87,7 @@ impl Operations {
         while !self.blobs().is_external(start.len() as u64) {
             // With an unlimited threshold everything belongs in the database, but a row has its own bound.
             if start.len() as u64 > self.limits().content_bytes_max.min(INLINE_BYTES_MAX) {
+                reached("content_bytes");
                 return Err(Error::refused(ErrorCode::PayloadTooLarge, "the content is too long"));
             }
             match stream.next().await {

@@ -86,6 +86,9 @@ impl Error {
 
 impl From<docstore_database::Error> for Error {
     fn from(error: docstore_database::Error) -> Self {
+        if let Some(limit) = error.limit() {
+            reached(limit);
+        }
         if error.is_transient() {
             return Self::Unavailable("the database", Box::new(error));
         }
@@ -136,10 +139,13 @@ impl From<GetError> for Error {
 impl From<PutError> for Error {
     fn from(error: PutError) -> Self {
         match error {
-            PutError::TooLarge { limit_bytes } => Self::refused(
-                ErrorCode::PayloadTooLarge,
-                format!("the content is longer than the limit of {limit_bytes} bytes"),
-            ),
+            PutError::TooLarge { limit_bytes } => {
+                reached("content_bytes");
+                Self::refused(
+                    ErrorCode::PayloadTooLarge,
+                    format!("the content is longer than the limit of {limit_bytes} bytes"),
+                )
+            }
             PutError::HashMismatch { actual } => Self::bad_request(format!(
                 "the content does not have the announced hash: it is {}",
                 hex::encode(actual)

@@ -15,6 +15,7 @@ use docstore_models::{
 use crate::{
     Admin, Error, FileChange, IdempotencyKey, Operations, Result,
     changes::{ChainBuilder, CommitHead, PlannedChange, check_text, expect_head},
+    limits::reached,
     write::begin,
 };
 
@@ -94,6 +95,7 @@ impl Operations {
         change: ImportChange,
     ) -> Result<ImportResponse> {
         if change.heads.len() > self.limits().import_commits_max {
+            reached("import_commits");
             return Err(Error::refused(
                 ErrorCode::PayloadTooLarge,
                 format!("one import may hold at most {} commits", self.limits().import_commits_max),

@@ -1,3 +1,4 @@
+use docstore_models::MAX_PATH_BYTES;
 use docstore_settings::{Environment, Invalid, Variable};
 
 /// The variables that [`Limits`] read.
@@ -17,6 +18,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("DOCSTORE_IMPORT_COMMITS_MAX", "2000", "The most commits in one import request."),
     Variable::new("DOCSTORE_HASHES_MAX", "10000", "The most hashes or paths that one request may ask about."),
     Variable::new("DOCSTORE_CHAIN_ROWS_MAX", "1000000", "The most entries that one chain request streams."),
+    Variable::new("DOCSTORE_PATH_BYTES_MAX", "4096", "The longest path of a file, in bytes."),
 ];
 
 /// The bounds of operations: what a request may cost.
@@ -36,6 +38,14 @@ pub struct Limits {
     pub hashes_max: usize,
     /// The most entries that one chain request streams.
     pub chain_rows_max: i64,
+    /// The longest path in bytes; never more than [`MAX_PATH_BYTES`].
+    pub path_bytes_max: usize,
+}
+
+/// Counts that a limit was reached, under the name of its setting without prefix and unit, beside the limits of
+/// connections and bodies.
+pub(crate) fn reached(limit: &'static str) {
+    metrics::counter!("docstore_limit_reached_total", "limit" => limit).increment(1);
 }
 
 impl Default for Limits {
@@ -48,6 +58,7 @@ impl Default for Limits {
             import_commits_max: 2_000,
             hashes_max: 10_000,
             chain_rows_max: 1_000_000,
+            path_bytes_max: MAX_PATH_BYTES,
         }
     }
 }
@@ -79,12 +90,16 @@ impl Limits {
             import_commits_max: count("DOCSTORE_IMPORT_COMMITS_MAX", default.import_commits_max, 100_000)?,
             hashes_max: count("DOCSTORE_HASHES_MAX", default.hashes_max, 1_000_000)?,
             chain_rows_max: rows("DOCSTORE_CHAIN_ROWS_MAX", default.chain_rows_max)?,
+            path_bytes_max: count("DOCSTORE_PATH_BYTES_MAX", default.path_bytes_max, MAX_PATH_BYTES as u64)?,
         })
     }
 
     /// A page size: what was asked for, the default when nothing was, never more than the limit.
     #[must_use]
     pub fn page(&self, asked: Option<i64>, default: i64) -> i64 {
+        if asked.is_some_and(|asked| asked > self.page_rows_max) {
+            reached("page_rows");
+        }
         asked.unwrap_or(default).min(self.page_rows_max)
     }
 }

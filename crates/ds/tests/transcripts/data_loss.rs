@@ -369,6 +369,23 @@ async fn an_interrupted_sync_is_finished() {
 }
 
 #[tokio::test]
+async fn a_file_edited_before_its_removal_is_kept() {
+    let stage = Stage::new().await;
+    let alice = two_files(&stage).await;
+    stage.model().lock().unwrap().commit_files("main", "two", &[("a", None), ("d/b", None)]);
+    // The first removal fails, since the edited file has nowhere to go.
+    alice.write("a", "edited");
+    alice.write(".ds/backup", "not a folder");
+    alice.fails(&["pull", "--force"]).await;
+    alice.remove(".ds/backup");
+    alice.write("d/b", "edited since");
+    alice.ok(&["pull"]).await;
+    let kept = |name: &str, text: &str| (name.to_owned(), text.to_owned());
+    assert_eq!(backups(&alice), [kept("a", "edited"), kept("d/b", "edited since")]);
+    assert!(alice.files().is_empty());
+}
+
+#[tokio::test]
 async fn a_sync_whose_contents_were_lost_is_given_up() {
     let stage = Stage::new().await;
     let alice = two_files(&stage).await;

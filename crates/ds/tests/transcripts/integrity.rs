@@ -196,3 +196,18 @@ async fn verify_goes_on_where_it_was() {
     [exit 1]
     ");
 }
+
+#[tokio::test]
+async fn the_anchor_of_the_original_client_is_taken_over() {
+    let stage = Stage::new().await;
+    let alice = one_commit(&stage).await;
+    stage.model().lock().unwrap().commit_files("main", "two", &[("a", Some("b"))]);
+    stage.model().lock().unwrap().commit_files("main", "three", &[("a", Some("c"))]);
+    // The other client has pulled sequence 2 in this workspace and saw another hash than the server has now.
+    let mut state = alice.state();
+    state["sequence"] = 2.into();
+    state["commit_hash"] = "d".repeat(64).into();
+    alice.write(".ds/state.json", state.to_string());
+    let seen = alice.fails(&["pull"]).await;
+    assert!(seen.contains("chain integrity error at sequence 2: anchor hash changed (stored dddd"), "{seen}");
+}

@@ -320,6 +320,24 @@ async fn modes_and_links_travel() {
     assert_eq!(alice.ok(&["status"]).await, "On branch main\nNo changes\n");
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn modes_of_a_state_that_another_client_moved_are_not_believed() {
+    use std::os::unix::fs::PermissionsExt;
+    let stage = Stage::new().await;
+    let alice = stage.workspace("alice").await;
+    alice.write("run.sh", "#!/bin/sh\n");
+    let path = alice.folder().join("run.sh");
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    alice.ok(&["commit", "-m", "executable"]).await;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+    assert!(alice.ok(&["status"]).await.contains("modified: run.sh"));
+    let mut state = alice.state();
+    state["sequence"] = 7.into();
+    alice.write(".ds/state.json", state.to_string());
+    assert_eq!(alice.ok(&["status"]).await, "On branch main\nNo changes\n");
+}
+
 #[tokio::test]
 async fn a_message_comes_from_a_file_standard_input_or_an_editor() {
     let stage = Stage::new().await;

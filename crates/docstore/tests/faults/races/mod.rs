@@ -95,7 +95,7 @@ async fn operations(app: &TestApp) -> Operations {
         blobs: BlobStore::open(blobs).await.unwrap(),
         limits: Limits::default(),
         global_admin: Some(Identity::parse(ADMIN).unwrap()),
-        clock: Arc::new(chrono::Utc::now),
+        clock: docstore_auth::system_clock(),
         on_commit: Arc::new(|| {}),
     })
 }

@@ -517,6 +517,16 @@ impl Request<'_> {
     fn import(&self, model: &mut Model) -> Answer {
         let request: ImportRequest = self.parse();
         model.check_head(&request.branch, request.expected_head)?;
+        // What a hash names must be there before the batch.
+        let files = || request.commits.iter().flat_map(|commit| &commit.files);
+        let missing: Vec<&String> = files()
+            .filter_map(|file| file.content_hash.as_ref())
+            .filter(|hash| !model.contents.contains_key(*hash))
+            .collect();
+        if !missing.is_empty() {
+            let more = json!({ "missing": missing });
+            return Err(Refused(409, "CONTENT_MISSING", "contents are missing".into(), more));
+        }
         let mut sequences = Vec::new();
         for commit in request.commits {
             let changes: Vec<Change> = model.changes(&commit.files, self.generation)?;

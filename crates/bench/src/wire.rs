@@ -1,0 +1,180 @@
+//! A connection to the server: one keep-alive HTTP/1.1 connection per client, nothing pooled, nothing retried, so that
+//! the generator takes as little as it can of the cores that it shares with what it measures.
+
+use std::{convert::Infallible, time::Duration};
+
+use anyhow::{Context, Result, bail, ensure};
+use base64::Engine;
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::{Body, Incoming},
+    client::conn::http1::{self, SendRequest},
+    header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue},
+};
+use hyper_util::rt::TokioIo;
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::{net::TcpStream, time::timeout};
+use url::Url;
+
+use crate::Arguments;
+
+/// The longest that one answer may take, its body included; 1 GiB over loopback takes seconds.
+const ANSWER_SECONDS_MAX: Duration = Duration::from_secs(300);
+
+/// A request body.
+pub(crate) type RequestBody = UnsyncBoxBody<Bytes, Infallible>;
+
+/// Where the server is and how to get in.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    address: String,
+    host: HeaderValue,
+    prefix: String,
+    authorization: Option<HeaderValue>,
+}
+
+impl Target {
+    pub(crate) fn from_arguments(arguments: &Arguments) -> Result<Self> {
+        let url: &Url = &arguments.url;
+        ensure!(url.scheme() == "http", "only http is spoken here; put a proxy before a server that speaks https");
+        let host = url.host_str().context("the URL has no host")?;
+        let port = url.port_or_known_default().unwrap_or(80);
+        let authorization = match &arguments.token {
+            None => None,
+            Some(token) => {
+                let mut value = HeaderValue::try_from(format!("Bearer {token}")).context("the token is not text")?;
+                value.set_sensitive(true);
+                Some(value)
+            }
+        };
+        Ok(Self {
+            address: format!("{host}:{port}"),
+            host: HeaderValue::try_from(format!("{host}:{port}"))?,
+            prefix: url.path().trim_end_matches('/').to_owned(),
+            authorization,
+        })
+    }
+
+    /// Opens a connection.
+    pub(crate) async fn connect(&self) -> Result<Wire> {
+        let stream =
+            TcpStream::connect(&self.address).await.with_context(|| format!("cannot reach {}", self.address))?;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            // A broken connection shows in the request that was under way.
+            let _ = connection.await;
+        });
+        Ok(Wire { target: self.clone(), sender })
+    }
+
+    /// Opens several connections.
+    pub(crate) async fn connect_many(&self, count: usize) -> Result<Vec<Wire>> {
+        let mut wires = Vec::with_capacity(count);
+        for _ in 0..count {
+            wires.push(self.connect().await?);
+        }
+        Ok(wires)
+    }
+}
+
+/// One open connection.
+pub(crate) struct Wire {
+    target: Target,
+    sender: SendRequest<RequestBody>,
+}
+
+/// A body that is there already.
+pub(crate) fn full(bytes: Bytes) -> RequestBody {
+    Full::new(bytes).boxed_unsync()
+}
+
+impl Wire {
+    /// Sends a request and waits for the head of the answer.
+    pub(crate) async fn request(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: RequestBody,
+    ) -> Result<Response<Incoming>> {
+        let mut builder = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.target.prefix))
+            .header(HOST, self.target.host.clone());
+        if let Some(authorization) = &self.target.authorization {
+            builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        let size = body.size_hint().exact();
+        if size != Some(0) {
+            builder = builder.header(CONTENT_TYPE, "application/json");
+        }
+        if let Some(size) = size {
+            builder = builder.header(CONTENT_LENGTH, size);
+        }
+        let request = builder.body(body)?;
+        self.sender.ready().await?;
+        Ok(timeout(ANSWER_SECONDS_MAX, self.sender.send_request(request)).await??)
+    }
+
+    /// Sends a request, demands a success, and reads the answer.
+    pub(crate) async fn answer(&mut self, method: Method, path: &str, body: RequestBody) -> Result<Bytes> {
+        let response = self.request(method.clone(), path, body).await?;
+        let status = response.status();
+        let bytes = timeout(ANSWER_SECONDS_MAX, response.into_body().collect()).await??.to_bytes();
+        demand(status, &bytes, &method, path)?;
+        Ok(bytes)
+    }
+
+    /// Reads an answer without keeping it, and says how long it is.
+    pub(crate) async fn count_bytes(&mut self, path: &str) -> Result<u64> {
+        let response = self.request(Method::GET, path, full(Bytes::new())).await?;
+        let status = response.status();
+        let mut body = response.into_body();
+        let (mut count, mut start) = (0, BytesMut::new());
+        while let Some(frame) = timeout(ANSWER_SECONDS_MAX, body.frame()).await? {
+            if let Ok(data) = frame?.into_data() {
+                count += data.len() as u64;
+                if !status.is_success() {
+                    start.extend_from_slice(&data);
+                }
+            }
+        }
+        demand(status, &start, &Method::GET, path)?;
+        Ok(count)
+    }
+
+    /// `GET`, as bytes.
+    pub(crate) async fn get(&mut self, path: &str) -> Result<Bytes> {
+        self.answer(Method::GET, path, full(Bytes::new())).await
+    }
+
+    /// `POST` of JSON that is there already.
+    pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> Result<Bytes> {
+        self.answer(Method::POST, path, full(body)).await
+    }
+
+    /// `POST` of a value, and its answer as one.
+    pub(crate) async fn post_json<T: DeserializeOwned>(&mut self, path: &str, body: &impl Serialize) -> Result<T> {
+        let bytes = self.post(path, json(body)?).await?;
+        serde_json::from_slice(&bytes).with_context(|| format!("POST {path} gave something else than expected"))
+    }
+}
+
+fn demand(status: StatusCode, body: &[u8], method: &Method, path: &str) -> Result<()> {
+    if status.is_success() {
+        return Ok(());
+    }
+    bail!("{method} {path}: {status} {}", String::from_utf8_lossy(&body[..body.len().min(300)]));
+}
+
+/// A value as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<Bytes> {
+    Ok(Bytes::from(serde_json::to_vec(value)?))
+}
+
+/// Bytes as the wire's base64.
+pub(crate) fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
