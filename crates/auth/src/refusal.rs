@@ -145,6 +145,9 @@ impl Refusal {
 
 /// Writes the log line of one refusal and counts it. Neither holds anything that the caller sent.
 pub(crate) fn note(reason: &'static str, credential: &'static str) {
+    if reason == Reason::TooLarge.as_str() {
+        metrics::counter!("docstore_limit_reached_total", "limit" => "auth_credential_bytes").increment(1);
+    }
     metrics::counter!("docstore_auth_refusals_total", "reason" => reason, "credential" => credential).increment(1);
     tracing::warn!(reason, credential, "auth failed");
 }

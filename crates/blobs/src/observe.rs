@@ -58,6 +58,11 @@ pub(crate) fn served(store: &'static str, bytes: u64) {
     counter!(BYTES, "store" => store, "kind" => "out").increment(bytes);
 }
 
+/// An upload waited for a place in vain.
+pub(crate) fn uploads_full() {
+    counter!("docstore_limit_reached_total", "limit" => "blob_uploads").increment(1);
+}
+
 /// An upload that has a place, for the gauge.
 pub(crate) struct Upload(&'static str);
 

@@ -114,7 +114,10 @@ impl BlobStore {
         const WAITING: &str = "waiting for a place among the uploads";
         let _place = tokio::time::timeout(UPLOAD_WAIT, self.shared.uploads.acquire())
             .await
-            .map_err(|late| Unavailable::new(WAITING, late))?
+            .map_err(|late| {
+                observe::uploads_full();
+                Unavailable::new(WAITING, late)
+            })?
             .map_err(|closed| Unavailable::new(WAITING, closed))?;
         let _upload = observe::Upload::start(self.shared.backend.name());
         let mut writer = self.shared.backend.writer(key).await?;

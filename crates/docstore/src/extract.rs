@@ -10,7 +10,7 @@ use axum::{
 use docstore_auth::{Caller, cross_site_write_refusal};
 use docstore_models::ErrorCode;
 use docstore_operations::{Access, Admin, IdempotencyKey, IfMatch, Maintainer, Reader, Writer};
-use docstore_service::{RequestFacts, check_declared_length, read_body};
+use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_body};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -194,6 +194,9 @@ fn idempotency_key(
     let key = value.to_str().unwrap_or_default().trim();
     // The draft writes the key as a quoted string; most clients send it bare.
     let key = key.strip_prefix('"').and_then(|key| key.strip_suffix('"')).unwrap_or(key);
+    if key.len() > IDEMPOTENCY_KEY_BYTES_MAX {
+        limit_reached("idempotency_key_bytes");
+    }
     if key.is_empty() || key.len() > IDEMPOTENCY_KEY_BYTES_MAX || !key.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(ApiError::bad_request("Idempotency-Key must have 1 to 255 visible ASCII characters"));
     }
@@ -248,7 +251,12 @@ impl<T: DeserializeOwned, const LARGE: bool> FromRequest<AppState> for JsonOf<T,
         let limit = if LARGE { state.limits.content_body_bytes_max } else { state.limits.body_bytes_max };
         let (parts, body) = request.into_parts();
         let (bytes, memory) = whole_body(state, &parts.headers, body, limit).await?;
-        let value = lenient::from_slice(&bytes).map_err(|_| ApiError::bad_request("invalid request body"))?;
+        let value = lenient::from_slice(&bytes, state.limits.json_depth_max).map_err(|why| {
+            if matches!(why, lenient::Unreadable::TooDeep(_)) {
+                limit_reached("json_depth");
+            }
+            ApiError::bad_request(why.to_string())
+        })?;
         let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
         Ok(Self { value, key, _memory: memory })
     }

@@ -11,26 +11,65 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// The deepest nesting of a body that is read: our deepest type has four levels. `serde_json` itself stops at 128.
-const DEPTH_MAX: usize = 16;
+/// Why a body cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    /// It is no JSON, or not of the type.
+    #[error("invalid request body")]
+    Invalid(#[from] serde_json::Error),
+    /// Its lists and objects lie too deep inside one another.
+    #[error("the request body is nested deeper than {0} levels")]
+    TooDeep(usize),
+    /// A text in it holds a NUL.
+    #[error("the request body holds a NUL character")]
+    Nul,
+}
 
-/// Reads a body.
+/// Reads a body of at most so many levels.
 ///
 /// # Errors
-/// When it is no JSON, or not of the type.
-pub(crate) fn from_slice<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
+/// See [`Unreadable`].
+pub(crate) fn from_slice<T: DeserializeOwned>(body: &[u8], depth_max: usize) -> Result<T, Unreadable> {
+    // Finding the end of the first value recurses into nothing, however deep it is.
     let first = serde_json::Deserializer::from_slice(body).into_iter::<&RawValue>().next();
     let raw = match first {
-        None => return Err(serde::de::Error::custom("the body is empty")),
+        None => return Err(<serde_json::Error as serde::de::Error>::custom("the body is empty").into()),
         Some(raw) => raw?,
     };
+    if is_deeper(raw.get(), depth_max) {
+        return Err(Unreadable::TooDeep(depth_max));
+    }
     if holds_nul(raw.get()) {
-        return Err(serde::de::Error::custom("the body holds a NUL"));
+        return Err(Unreadable::Nul);
     }
-    if raw.get() == "null" {
-        return T::deserialize(Lenient { raw: "{}", depth: 0 });
+    let raw = if raw.get() == "null" { "{}" } else { raw.get() };
+    Ok(T::deserialize(Lenient { raw })?)
+}
+
+/// Whether lists and objects of a JSON text lie deeper inside one another than so many levels.
+fn is_deeper(json: &str, depth_max: usize) -> bool {
+    let mut depth = 0;
+    let mut bytes = json.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => loop {
+                match bytes.find(|byte| matches!(byte, b'"' | b'\\')) {
+                    // What is escaped ends nothing.
+                    Some(b'\\') => bytes.next(),
+                    _ => break,
+                };
+            },
+            b'[' | b'{' => {
+                depth += 1;
+                if depth > depth_max {
+                    return true;
+                }
+            }
+            b']' | b'}' => depth -= 1,
+            _ => {}
+        }
     }
-    T::deserialize(Lenient { raw: raw.get(), depth: 0 })
+    false
 }
 
 /// Whether a JSON text holds the escape of a NUL; a bare one is no JSON.
@@ -45,16 +84,6 @@ fn holds_nul(json: &str) -> bool {
 
 struct Lenient<'de> {
     raw: &'de str,
-    depth: usize,
-}
-
-impl<'de> Lenient<'de> {
-    fn deeper(&self) -> Result<usize, serde_json::Error> {
-        if self.depth >= DEPTH_MAX {
-            return Err(serde::de::Error::custom("the body is nested too deeply"));
-        }
-        Ok(self.depth + 1)
-    }
 }
 
 impl<'de> Deserializer<'de> for Lenient<'de> {
@@ -63,14 +92,12 @@ impl<'de> Deserializer<'de> for Lenient<'de> {
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Self::Error> {
         match self.raw.as_bytes().first() {
             Some(b'{') => {
-                let depth = self.deeper()?;
                 let fields: HashMap<String, &'de RawValue> = serde_json::from_str::<Fields<'de>>(self.raw)?.0;
-                visitor.visit_map(LenientMap { fields: fields.into_iter(), value: None, depth })
+                visitor.visit_map(LenientMap { fields: fields.into_iter(), value: None })
             }
             Some(b'[') => {
-                let depth = self.deeper()?;
                 let items: Vec<&'de RawValue> = serde_json::from_str(self.raw)?;
-                visitor.visit_seq(LenientSeq { items: items.into_iter(), depth })
+                visitor.visit_seq(LenientSeq { items: items.into_iter() })
             }
             _ => serde_json::Deserializer::from_str(self.raw).deserialize_any(visitor),
         }
@@ -147,7 +174,6 @@ impl<'de> serde::Deserialize<'de> for Fields<'de> {
 struct LenientMap<'de> {
     fields: std::collections::hash_map::IntoIter<String, &'de RawValue>,
     value: Option<&'de RawValue>,
-    depth: usize,
 }
 
 impl<'de> MapAccess<'de> for LenientMap<'de> {
@@ -162,13 +188,12 @@ impl<'de> MapAccess<'de> for LenientMap<'de> {
 
     fn next_value_seed<V: serde::de::DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Self::Error> {
         let raw = self.value.take().map_or("null", RawValue::get);
-        seed.deserialize(Lenient { raw, depth: self.depth })
+        seed.deserialize(Lenient { raw })
     }
 }
 
 struct LenientSeq<'de> {
     items: std::vec::IntoIter<&'de RawValue>,
-    depth: usize,
 }
 
 impl<'de> SeqAccess<'de> for LenientSeq<'de> {
@@ -178,7 +203,7 @@ impl<'de> SeqAccess<'de> for LenientSeq<'de> {
         &mut self,
         seed: T,
     ) -> Result<Option<T::Value>, Self::Error> {
-        self.items.next().map(|item| seed.deserialize(Lenient { raw: item.get(), depth: self.depth })).transpose()
+        self.items.next().map(|item| seed.deserialize(Lenient { raw: item.get() })).transpose()
     }
 }
 
@@ -186,7 +211,11 @@ impl<'de> SeqAccess<'de> for LenientSeq<'de> {
 mod tests {
     use docstore_models::{CommitRequest, CreateBranchRequest};
 
-    use super::from_slice;
+    use super::{Unreadable, is_deeper};
+
+    fn from_slice<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, Unreadable> {
+        super::from_slice(body, 32)
+    }
 
     #[test]
     fn keys_come_in_any_case_and_the_last_wins() {
@@ -221,6 +250,12 @@ mod tests {
         }
         for body in [&br#"{"name":"a\u0000"}"#[..], br#"{"other":"\\\u0000"}"#, br#"{"files":[["a"]]}"#] {
             assert!(from_slice::<CommitRequest>(body).is_err(), "{body:?}");
+        }
+        for (json, depth) in
+            [("7", 0), ("[]", 1), (r#"[{"a":[]},[],{}]"#, 3), (r#"{"[[[\"[[\\":[1]}"#, 2), (r#"["\\",["\\\"",[]]]"#, 3)]
+        {
+            assert!(!is_deeper(json, depth), "{json}");
+            assert!(depth == 0 || is_deeper(json, depth - 1), "{json}");
         }
         let deep = format!("{{\"files\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         assert!(from_slice::<CommitRequest>(deep.as_bytes()).is_err());

@@ -31,6 +31,7 @@ pub(crate) enum Canonical {
 /// Brings a path, escaped as it came, into the form of the route table.
 pub(crate) fn canonical(method: &Method, path: &str) -> Canonical {
     if path.matches('/').count() > MAX_SEGMENTS {
+        docstore_service::limit_reached("path_segments");
         return Canonical::Malformed;
     }
     // No name of ours has a NUL, and PostgreSQL cannot compare with one.

@@ -28,6 +28,11 @@ pub const VARIABLES: &[Variable] = &[
         "134217728",
         "The memory, in bytes, that JSON bodies take together. Requests above it wait up to 5 s and then get 503.",
     ),
+    Variable::new(
+        "DOCSTORE_JSON_DEPTH_MAX",
+        "32",
+        "How deep lists and objects of a JSON body may lie inside one another. The deepest type has four levels.",
+    ),
     Variable::new("DOCSTORE_STREAMS_PER_CALLER_MAX", "2048", "The most event streams that one caller has open."),
     Variable::new(
         "DOCSTORE_MAINTENANCE_SECONDS",
@@ -52,6 +57,8 @@ pub struct HttpLimits {
     pub content_body_bytes_max: usize,
     /// The memory that JSON bodies take together.
     pub body_memory_bytes: usize,
+    /// The deepest nesting of a JSON body.
+    pub json_depth_max: usize,
     /// The most event streams of one caller.
     pub streams_per_caller_max: usize,
 }
@@ -117,6 +124,9 @@ impl Settings {
             body_bytes_max: bytes("DOCSTORE_BODY_BYTES_MAX", 1 << 20)?,
             content_body_bytes_max: bytes("DOCSTORE_CONTENT_BODY_BYTES_MAX", 64 << 20)?,
             body_memory_bytes: bytes("DOCSTORE_BODY_MEMORY_BYTES", 128 << 20)?,
+            // Each level takes some stack while the body is read; 128 of them less than a tenth of it.
+            json_depth_max: usize::try_from(environment.number_or("DOCSTORE_JSON_DEPTH_MAX", 32, 8..=128)?)
+                .unwrap_or(usize::MAX),
             streams_per_caller_max: usize::try_from(environment.number_or(
                 "DOCSTORE_STREAMS_PER_CALLER_MAX",
                 2048,

@@ -12,7 +12,7 @@ use docstore_models::{ErrorCode, StoredContent};
 use futures::{Stream, StreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Operations, Result, Writer, changes::parse_hash, write::Begun};
+use crate::{Error, Operations, Result, Writer, changes::parse_hash, limits::reached, write::Begun};
 
 /// A content on its way in.
 pub struct Upload<S> {

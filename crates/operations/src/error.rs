@@ -2,6 +2,8 @@ use docstore_blobs::{GetError, PutError};
 use docstore_database::CommitError;
 use docstore_models::{Conflict, ErrorCode, InvalidName};
 
+use crate::limits::reached;
+
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

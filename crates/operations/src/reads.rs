@@ -20,7 +20,7 @@ use futures::{Stream, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Error, Operations, Reader, Result};
+use crate::{Error, Operations, Reader, Result, limits::reached};
 
 /// A point of a branch to read at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -341,7 +341,9 @@ impl Operations {
         if from > to {
             return Err(Error::bad_request("'from' must be <= 'to'"));
         }
-        let limit = limit.unwrap_or(self.limits().chain_rows_max).min(self.limits().chain_rows_max);
+        let rows_max = self.limits().chain_rows_max;
+        let is_cut = limit.is_none_or(|limit| limit > rows_max);
+        let limit = limit.unwrap_or(rows_max).min(rows_max);
         let (pool, repo_id, branch) = (self.pool().clone(), reader.repo_id(), branch.map(str::to_owned));
         // In pages, so that a slow reader holds no connection.
         let pages = stream::try_unfold(Some((None, from, limit)), move |state| {
@@ -360,6 +362,9 @@ impl Operations {
                     }
                 };
                 let count = i64::try_from(entries.len()).unwrap_or(page);
+                if is_cut && count == left {
+                    reached("chain_rows");
+                }
                 let next = entries
                     .last()
                     .filter(|_| count == page && left > page)

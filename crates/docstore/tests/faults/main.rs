@@ -9,7 +9,9 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod crash;
 mod invariants;
 mod model;
+mod process;
 mod races;
 mod support;

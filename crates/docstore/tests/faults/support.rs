@@ -1,6 +1,6 @@
 //! A repo and somebody who works in it, and the checks that all subjects share.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use docstore_history::ChainVerifier;
@@ -149,4 +149,22 @@ pub(crate) fn code_of(answer: &Answer) -> String {
 pub(crate) fn outcome_of(answer: &Answer) -> String {
     let status = answer.status.as_u16();
     if answer.status.is_success() { status.to_string() } else { format!("{status} {}", code_of(answer)) }
+}
+
+/// Waits for a condition that must come true, and gives what it gives.
+pub(crate) async fn until<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Option<T>>,
+{
+    const LONGEST: Duration = Duration::from_secs(60);
+    const BETWEEN: Duration = Duration::from_millis(5);
+    let waiting = async {
+        loop {
+            if let Some(found) = condition().await {
+                return found;
+            }
+            tokio::time::sleep(BETWEEN).await;
+        }
+    };
+    tokio::time::timeout(LONGEST, waiting).await.unwrap_or_else(|_| panic!("waited {LONGEST:?} until {what}"))
 }
