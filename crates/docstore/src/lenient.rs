@@ -52,13 +52,12 @@ fn is_deeper(json: &str, depth_max: usize) -> bool {
     let mut bytes = json.bytes();
     while let Some(byte) = bytes.next() {
         match byte {
-            b'"' => loop {
-                match bytes.find(|byte| matches!(byte, b'"' | b'\\')) {
-                    // What is escaped ends nothing.
-                    Some(b'\\') => bytes.next(),
-                    _ => break,
-                };
-            },
+            b'"' => {
+                // What is escaped ends nothing.
+                while bytes.find(|byte| matches!(byte, b'"' | b'\\')) == Some(b'\\') {
+                    bytes.next();
+                }
+            }
             b'[' | b'{' => {
                 depth += 1;
                 if depth > depth_max {

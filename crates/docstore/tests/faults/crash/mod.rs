@@ -264,9 +264,9 @@ async fn the_database_is_killed_while_sixteen_commit() {
     for round in 1..=3 {
         crowd.reached(round * CLIENTS * COMMITS_EACH / 5).await;
         if round == 2 {
-            scene.postgres.stop_immediately()
+            scene.postgres.stop_immediately();
         } else {
-            scene.postgres.kill().await
+            scene.postgres.kill().await;
         }
         // The server lives, and knows that it is of no use.
         let person = scene.server.admin();
