@@ -230,11 +230,13 @@ impl Operations {
                 new.remove(&row.hash);
                 plan.known.insert(row.hash, row);
             }
-            let missing: Vec<String> = named
+            let mut missing: Vec<String> = named
                 .iter()
                 .filter(|hash| !plan.known.contains_key(*hash) && !new.contains_key(*hash))
                 .map(hex::encode)
                 .collect();
+            // The same request is told the same.
+            missing.sort_unstable();
             if !missing.is_empty() {
                 return Err(Error::ContentMissing(missing));
             }

@@ -78,6 +78,7 @@ impl Wire {
     }
 
     async fn carry(&self, client: TcpStream) -> io::Result<()> {
+        client.set_nodelay(true)?;
         match self.target.get_socket() {
             Some(folder) => {
                 let path = folder.join(format!(".s.PGSQL.{}", self.target.get_port()));
@@ -85,7 +86,9 @@ impl Wire {
             }
             None => {
                 let address = (self.target.get_host(), self.target.get_port());
-                self.carry_between(client, TcpStream::connect(address).await?).await
+                let server = TcpStream::connect(address).await?;
+                server.set_nodelay(true)?;
+                self.carry_between(client, server).await
             }
         }
     }
