@@ -47,6 +47,23 @@ impl Modify for Security {
                 ),
             ),
             (
+                "request_token",
+                SecurityScheme::Http(
+                    HttpBuilder::new()
+                        .scheme(HttpAuthScheme::Bearer)
+                        .bearer_format("opaque")
+                        .description(Some("The token that the worker of a CI job was given"))
+                        .build(),
+                ),
+            ),
+            (
+                "signature",
+                SecurityScheme::ApiKey(ApiKey::Query(ApiKeyValue::with_description(
+                    "sig",
+                    "The signature of a presigned archive URL",
+                ))),
+            ),
+            (
                 "session",
                 SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
                     "ds_session",

@@ -96,7 +96,20 @@ impl Drop for OpenStream {
 
 #[cfg(test)]
 mod tests {
-    use super::StreamCounts;
+    use std::time::Duration;
+
+    use super::{BodyMemory, StreamCounts};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_waits_for_memory_and_not_for_ever() {
+        let memory = BodyMemory::new(10 * 1024);
+        let wait = Duration::from_secs(5);
+        let held = memory.take(9 * 1024, wait).await.unwrap();
+        assert!(memory.take(1, wait).await.is_some());
+        assert!(memory.take(2 * 1024, wait).await.is_none());
+        let (waited, ()) = tokio::join!(memory.take(2 * 1024, wait), async { drop(held) });
+        assert!(waited.is_some());
+    }
 
     #[test]
     fn a_caller_has_so_many_streams_and_no_more() {

@@ -43,6 +43,7 @@ const GOOGLE: &str = "https://storage.googleapis.com";
 /// Enough to read, write and delete objects, and nothing else of the project.
 const SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
+/// Google answers within milliseconds; what takes longer to connect is better tried again.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a request is sent again, and a download continued without a byte in between.
 const RETRIES_MAX: u32 = 3;

@@ -77,6 +77,7 @@ fn tar_response(body: Body) -> Response {
 
 /// Download a tree as tar. Readers; or anybody with a presigned URL.
 #[utoipa::path(get, path = "/repos/{repo}/-/archive", tag = "files",
+    security(("bearer" = []), ("session" = []), ("iap" = []), ("signature" = [])),
     params(("repo" = String, Path),
         ("branch" = String, Query, description = "The branch"),
         ("at" = Option<i64>, Query, description = "A sequence; the head when absent or 0"),
@@ -160,6 +161,7 @@ pub(crate) async fn archive_paths(
 /// Make a URL from which anybody may download a tree for an hour. With the request token of a CI job: the tree that the
 /// job runs on. Otherwise readers, for the branch and sequence of the query.
 #[utoipa::path(post, path = "/repos/{repo}/-/archive/presign", tag = "files",
+    security(("bearer" = []), ("session" = []), ("iap" = []), ("request_token" = [])),
     params(("repo" = String, Path),
         ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
         ("at" = Option<i64>, Query, description = "A sequence; the head when absent")),

@@ -118,6 +118,24 @@ async fn answers_are_spelt_as_the_contract_has_them() {
 }
 
 #[tokio::test]
+async fn every_answer_has_the_id_under_which_the_log_has_the_request() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let answer = me.get("/repos/none/none").await;
+    assert_eq!(answer.headers["x-request-id"].to_str().unwrap(), answer.expect(404)["request_id"]);
+    let own = Answer::of(me.request(Method::GET, "/orgs/none").header("X-Request-Id", "mine-1.2_3")).await;
+    assert_eq!(
+        (&own.headers["x-request-id"], own.expect(404)["request_id"].as_str()),
+        (&"mine-1.2_3".parse().unwrap(), Some("mine-1.2_3"))
+    );
+    // What could break a log line is not taken.
+    for bad in ["a b", "x".repeat(65).as_str(), "{\"a\":1}", ""] {
+        let answer = Answer::of(me.request(Method::GET, "/orgs/none").header("X-Request-Id", bad)).await;
+        assert_ne!(answer.headers["x-request-id"].to_str().unwrap(), bad);
+    }
+}
+
+#[tokio::test]
 async fn clients_are_told_how_to_log_in() {
     let config = async |variables: &[(&str, &str)]| {
         TestApp::start_with(variables).await.admin().get("/.well-known/ds-config").await.text

@@ -17,6 +17,7 @@ mod commits;
 mod documents;
 mod events;
 mod files;
+mod limits;
 mod logins;
 mod merges;
 mod openapi;

@@ -105,4 +105,7 @@ async fn head_is_get_without_the_body() {
         assert_eq!(head.headers.get("content-length"), get.headers.get("content-length"), "{path}");
         assert_eq!(head.headers.get("etag"), get.headers.get("etag"), "{path}");
     }
+    // Not even of a stream.
+    let head = me.send(Method::HEAD, "/events", &json!(null)).await;
+    assert_eq!((head.status.as_u16(), &head.headers["content-type"]), (200, &"text/event-stream".parse().unwrap()));
 }
