@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     Arguments, Size,
     floor::Floor,
-    lines::{commits, large, prepare, reads, streams},
+    lines::{client, commits, large, prepare, reads, streams},
     machine::{self, Memory},
     report::Report,
     wire::Target,
@@ -64,21 +64,23 @@ impl Bench {
         if let Some(floor) = &self.floor {
             self.report.conditions.push(floor.describe().await?);
         }
-        if self.wants_any(&["import", "commit-", "merge-", "read-", "tree-", "directory-", "archive"]) {
+        if self.wants_any(&["import", "commit-", "merge-", "read-", "tree-", "directory-", "archive", "client-"]) {
             self.repo = prepare::create_repo(self, "history").await?;
             let mut history = History::new(self.files);
             let commits = self.scaled(20_000);
-            for factor in [1, self.arguments.growth] {
-                if factor == 1 && !self.report.lines.is_empty() {
-                    break;
-                }
+            let growth = self.arguments.growth;
+            for factor in std::iter::once(1).chain((growth > 1).then_some(growth)) {
                 let commits = commits * factor;
                 prepare::grow(self, &mut history, commits).await?;
                 self.history = format!("{} commits", history.commits());
                 self.measure_history().await?;
+                if factor == 1 {
+                    client::sync_and_status(self).await?;
+                }
             }
             self.history.clear();
         }
+        client::import(self).await?;
         streams::streams(self).await?;
         large::large_file(self).await?;
         large::peak_memory(self)?;

@@ -11,6 +11,7 @@
 mod arguments;
 mod bench;
 mod floor;
+mod git_server;
 mod lines;
 mod machine;
 mod measure;

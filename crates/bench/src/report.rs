@@ -39,6 +39,11 @@ impl Aim {
         Some(Self { text: format!("below {bound} {unit}"), met: value < bound })
     }
 
+    /// At least so many of a unit.
+    pub(crate) fn at_least(value: f64, bound: f64, unit: &str) -> Option<Self> {
+        Some(Self { text: format!("at least {bound} {unit}"), met: value >= bound })
+    }
+
     /// Both.
     pub(crate) fn and(first: Option<Self>, second: Option<Self>) -> Option<Self> {
         match (first, second) {

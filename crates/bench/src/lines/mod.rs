@@ -1,5 +1,6 @@
 //! What is measured, a file per subject.
 
+pub(crate) mod client;
 pub(crate) mod commits;
 pub(crate) mod large;
 pub(crate) mod prepare;
