@@ -10,6 +10,7 @@
 )]
 
 mod crash;
+mod events;
 mod invariants;
 mod model;
 mod process;

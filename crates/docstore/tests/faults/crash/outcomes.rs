@@ -55,8 +55,12 @@ impl Wire {
         let wire = Self { target: url.parse().unwrap(), cut: Arc::default() };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let (user, name) = (wire.target.get_username(), wire.target.get_database().unwrap());
-        let url = format!("postgres://{user}@127.0.0.1:{port}/{name}?sslmode=disable");
+        // The same role, password and database, by way of this port. A socket folder in the query goes with the query.
+        let mut through_here = url::Url::parse(url).unwrap();
+        through_here.set_host(Some("127.0.0.1")).unwrap();
+        through_here.set_port(Some(port)).unwrap();
+        through_here.set_query(Some("sslmode=disable"));
+        let url = through_here.to_string();
         let laid = wire.clone();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
