@@ -1,4 +1,4 @@
-use docstore_models::Identity;
+use docstore_models::{AGENT_PREFIX, Identity, JOB_PREFIX, PrincipalKind};
 
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,11 +48,13 @@ pub struct NotASystemName;
 pub struct Caller {
     identity: Identity,
     via: Via,
+    on_behalf_of: Option<Identity>,
 }
 
 impl Caller {
     pub(crate) fn verified(identity: Identity, via: Via) -> Self {
-        Self { identity, via }
+        let on_behalf_of = identity.agent_owner();
+        Self { identity, via, on_behalf_of }
     }
 
     /// A part of the server that acts on its own account, such as `system` or `auto-merge`.
@@ -62,14 +64,14 @@ impl Caller {
     pub fn system(name: &str) -> Result<Self, NotASystemName> {
         let plain = !name.contains(['@', ':']);
         let identity = plain.then(|| Identity::parse(name).ok()).flatten().ok_or(NotASystemName)?;
-        Ok(Self { identity, via: Via::System })
+        Ok(Self::verified(identity, Via::System))
     }
 
     /// A caller that nobody verified, for the tests of other crates.
     #[cfg(any(test, feature = "test-support"))]
     #[must_use]
     pub fn for_test(identity: Identity, via: Via) -> Self {
-        Self { identity, via }
+        Self::verified(identity, via)
     }
 
     /// Who it is.
@@ -83,13 +85,35 @@ impl Caller {
     pub fn via(&self) -> Via {
         self.via
     }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> PrincipalKind {
+        match self.via {
+            Via::System => PrincipalKind::System,
+            _ => self.identity.kind(),
+        }
+    }
+
+    /// The person for whom an agent acts; nobody else acts for somebody.
+    #[must_use]
+    pub fn on_behalf_of(&self) -> Option<&Identity> {
+        self.on_behalf_of.as_ref()
+    }
+
+    /// Whose roles count: those of an agent's owner, everybody else's own.
+    #[must_use]
+    pub fn rights_of(&self) -> &Identity {
+        self.on_behalf_of.as_ref().unwrap_or(&self.identity)
+    }
 }
 
 /// Reads the e-mail address of a person as an identity.
 ///
-/// It must look like an address and not like a job (`ci-job:<id>`), so that no provider, whatever its claims hold, can
-/// make somebody a job or a system actor.
+/// It must look like an address and not like a job (`ci-job:<id>`) or an agent (`agent:<name>/<owner>`), so that no
+/// provider, whatever its claims hold, can make somebody a job, an agent or a system actor.
 pub(crate) fn person(email: &str) -> Option<Identity> {
-    let plausible = email.contains('@') && !email.starts_with("ci-job:") && !email.contains(char::is_whitespace);
+    let reserved = [JOB_PREFIX, AGENT_PREFIX].iter().any(|prefix| email.starts_with(prefix));
+    let plausible = email.contains('@') && !reserved && !email.contains(char::is_whitespace);
     plausible.then(|| Identity::parse(email).ok()).flatten()
 }

@@ -1,3 +1,4 @@
+use docstore_models::{Identity, PrincipalKind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::json;
@@ -129,6 +130,17 @@ fn callers_cannot_be_made_up() {
     for name in ["", "alice@example.com", "ci-job:7", "a\nb"] {
         assert!(Caller::system(name).is_err(), "{name:?}");
     }
+}
+
+#[test]
+fn callers_are_of_a_kind() {
+    let caller = |identity| Caller::for_test(Identity::parse(identity).unwrap(), Via::Development);
+    let (alice, agent) = (caller("alice@example.com"), caller("agent:fixer/alice@example.com"));
+    assert_eq!((alice.kind(), alice.on_behalf_of()), (PrincipalKind::Person, None));
+    assert_eq!((agent.kind(), agent.on_behalf_of()), (PrincipalKind::Agent, Some(alice.identity())));
+    assert_eq!((agent.rights_of(), alice.rights_of()), (alice.identity(), alice.identity()));
+    assert_eq!(caller("ci-job:7").kind(), PrincipalKind::Job);
+    assert_eq!(Caller::system("anything").unwrap().kind(), PrincipalKind::System);
 }
 
 #[test]

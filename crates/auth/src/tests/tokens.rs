@@ -179,6 +179,7 @@ async fn every_wrong_claim_is_refused() {
             ("an empty one", token(json!({ "email": "" })), Reason::UnusableEmail),
             ("one that is a name", token(json!({ "email": "system" })), Reason::UnusableEmail),
             ("one that is a job", token(json!({ "email": "ci-job:a@b" })), Reason::UnusableEmail),
+            ("one that is an agent", token(json!({ "email": "agent:a/a@b" })), Reason::UnusableEmail),
             ("one with a line break", token(json!({ "email": "a@b\nc" })), Reason::UnusableEmail),
             ("one of 400 bytes", token(json!({ "email": format!("{}@b", "a".repeat(400)) })), Reason::UnusableEmail),
             ("one that is a number", token(json!({ "email": 1 })), unreadable),
