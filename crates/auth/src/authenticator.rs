@@ -1,10 +1,11 @@
 use std::sync::Arc;
 
-use docstore_models::Identity;
+use docstore_models::{Action, Identity};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
 use crate::{
-    Caller, Clock, Credential, DsConfig, Login, Random, Reason, Refusal, Settings, Via,
+    Caller, Clock, Credential, DsConfig, Login, Random, Reason, Refusal, Settings, TOKEN_PREFIX, TokenDigest, Tokens,
+    Via,
     caller::person,
     fetch,
     keys::KeySet,
@@ -38,6 +39,26 @@ struct Inner {
     sessions: Option<Arc<Sessions>>,
     iap: Option<(IapIssuer, Arc<Remote<KeySet>>)>,
     login: Login,
+    tokens: Option<Tokens>,
+}
+
+/// What a request is about to do, as far as a credential may be too narrow for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// To know who is asking, and nothing else.
+    Nothing,
+    /// To do something of this kind.
+    Action(Action),
+    /// To do what no API token is good for: what would give more than it has, and whatever did not say its action.
+    Login,
+}
+
+/// A bearer, and how it is to be judged.
+enum Bearer<'h> {
+    /// One of ours, by its prefix.
+    Token(&'h str),
+    /// A JSON Web Token.
+    Signed(Unverified<'h>, Issuer<'h>),
 }
 
 /// Whose keys a token is to be verified with.
@@ -48,11 +69,11 @@ enum Issuer<'a> {
 }
 
 impl Authenticator {
-    /// Makes an authenticator. Nothing is fetched yet.
+    /// Makes an authenticator. Nothing is fetched yet. Without tokens, API tokens are unknown.
     ///
     /// # Errors
     /// When an outward client is needed and cannot be made, for example without root certificates.
-    pub fn new(settings: Settings, clock: Clock, random: Random) -> Result<Self, CannotStart> {
+    pub fn new(settings: Settings, clock: Clock, random: Random, tokens: Option<Tokens>) -> Result<Self, CannotStart> {
         let client = if settings.login.is_some() || settings.iap.is_some() {
             Some(fetch::client(settings.fetch_timeout)?)
         } else {
@@ -79,20 +100,22 @@ impl Authenticator {
             settings.leeway,
             settings.credential_bytes_max,
         );
-        Ok(Self(Arc::new(Inner { settings, clock, provider, sessions, iap, login })))
+        Ok(Self(Arc::new(Inner { settings, clock, provider, sessions, iap, login, tokens })))
     }
 
-    /// Decides who sends a request with these headers.
+    /// Decides who sends a request with these headers, and whether the credential is good for what the request is about to
+    /// do.
     ///
-    /// In order: development identity; IAP assertion; bearer; session cookie. The first that is there decides: if it is
-    /// wrong, the others are not tried (contract, server §2.1). An assertion goes before a bearer because the proxy that
-    /// attached it strips what clients send under that name, and passes on whatever `Authorization` it was sent; only a job
-    /// token goes before it.
+    /// In order: API token; development identity; IAP assertion; bearer; session cookie. The first that is there decides: if
+    /// it is wrong, the others are not tried (contract, server §2.1). An API token goes first, since whoever sends one asks
+    /// for no more than its scope. An assertion goes before other bearers because the proxy that attached it strips what
+    /// clients send under that name, and passes on whatever `Authorization` it was sent; only a job token goes before it.
     ///
     /// # Errors
-    /// When nobody is proved to ask. The refusal has been logged and counted.
-    pub async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
-        let outcome = self.decide(headers).await;
+    /// When nobody is proved to ask, or the scope of the token does not hold what is needed. The refusal has been logged and
+    /// counted.
+    pub async fn authenticate(&self, headers: &HeaderMap, need: Need) -> Result<Caller, Refusal> {
+        let outcome = self.decide(headers, need).await;
         match &outcome {
             Ok(caller) => metrics::counter!("docstore_auth_callers_total", "via" => caller.via().as_str()).increment(1),
             Err(refusal) => refusal.log(),
@@ -126,20 +149,23 @@ impl Authenticator {
         ways.into_iter().flatten().collect()
     }
 
-    async fn decide(&self, headers: &HeaderMap) -> Result<Caller, Refusal> {
+    async fn decide(&self, headers: &HeaderMap, need: Need) -> Result<Caller, Refusal> {
         let inner = &*self.0;
+        let refusal = |credential| move |reason| Refusal::new(reason, credential);
+        let bearer = self.bearer(headers);
+        if let Ok(Some(Bearer::Token(token))) = bearer {
+            return self.judge_token(token, need).await.map_err(refusal(Credential::Token));
+        }
         if let Some(identity) = &inner.settings.development {
             return Ok(Caller::verified(played(headers).unwrap_or_else(|| identity.clone()), Via::Development));
         }
-        let refusal = |credential| move |reason| Refusal::new(reason, credential);
-        let bearer = self.bearer(headers);
         if let Some((iap, keys)) = &inner.iap
-            && !matches!(bearer, Ok(Some((_, Issuer::Jobs))))
+            && !matches!(bearer, Ok(Some(Bearer::Signed(_, Issuer::Jobs))))
             && let Some(assertion) = self.assertion(headers).map_err(refusal(Credential::Iap))?
         {
             return self.judge_assertion(iap, keys, assertion).await.map_err(refusal(Credential::Iap));
         }
-        if let Some((token, issuer)) = bearer.map_err(refusal(Credential::Bearer))? {
+        if let Some(Bearer::Signed(token, issuer)) = bearer.map_err(refusal(Credential::Bearer))? {
             return self.judge_bearer(&token, issuer).await.map_err(refusal(Credential::Bearer));
         }
         if let Some(sessions) = &inner.sessions
@@ -150,13 +176,17 @@ impl Authenticator {
         Err(Refusal::new(Reason::MissingToken, Credential::None))
     }
 
-    /// The bearer, if there is one, and whose keys to verify it with: the one place that picks a verifier.
-    fn bearer<'h>(&'h self, headers: &'h HeaderMap) -> Result<Option<(Unverified<'h>, Issuer<'h>)>, Reason> {
+    /// The bearer, if there is one, and how to verify it: the one place that picks a verifier.
+    fn bearer<'h>(&'h self, headers: &'h HeaderMap) -> Result<Option<Bearer<'h>>, Reason> {
         let value = only(headers, AUTHORIZATION.as_str(), Reason::InvalidIdToken)?;
         // Exactly one space, as on the wire: "Bearer " and at least one byte.
         let token = value.map(HeaderValue::as_bytes).and_then(|value| value.strip_prefix(b"Bearer "));
         let Some(token) = token.filter(|token| !token.is_empty()) else { return Ok(None) };
         let token = self.bounded(token, Reason::InvalidIdToken)?;
+        // No JSON Web Token begins so: its first bytes are base64url of `{"`.
+        if token.starts_with(TOKEN_PREFIX) {
+            return Ok(Some(Bearer::Token(token)));
+        }
         let token = Unverified::parse(token).ok_or(Reason::InvalidIdToken)?;
         let claimed = token.claimed_issuer().ok_or(Reason::InvalidIdToken)?;
         let issuer = match &self.0.provider {
@@ -164,7 +194,28 @@ impl Authenticator {
             Some(provider) if provider.settings().issuers.contains(&claimed) => Issuer::Login(provider),
             _ => Issuer::Unknown,
         };
-        Ok(Some((token, issuer)))
+        Ok(Some(Bearer::Signed(token, issuer)))
+    }
+
+    async fn judge_token(&self, text: &str, need: Need) -> Result<Caller, Reason> {
+        let digest = TokenDigest::of(text).ok_or(Reason::InvalidToken)?;
+        let tokens = self.0.tokens.as_ref().ok_or(Reason::InvalidToken)?;
+        let found = tokens.find(&digest).await.map_err(|_| Reason::TokensUnavailable)?;
+        let token = found.filter(|token| token.is(&digest)).ok_or(Reason::InvalidToken)?;
+        let now = (self.0.clock)();
+        if token.revoked {
+            return Err(Reason::Revoked);
+        }
+        if now >= token.expires_at {
+            return Err(Reason::Expired);
+        }
+        tokens.used(&token, now);
+        match need {
+            Need::Nothing => Ok(Caller::with_token(token)),
+            Need::Action(action) if token.scope.actions.contains(&action) => Ok(Caller::with_token(token)),
+            Need::Action(_) => Err(Reason::OutOfScope),
+            Need::Login => Err(Reason::LoginNeeded),
+        }
     }
 
     async fn judge_bearer(&self, token: &Unverified<'_>, issuer: Issuer<'_>) -> Result<Caller, Reason> {

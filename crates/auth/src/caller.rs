@@ -1,4 +1,8 @@
+use std::sync::Arc;
+
 use docstore_models::{AGENT_PREFIX, Identity, JOB_PREFIX, PrincipalKind};
+
+use crate::FoundToken;
 
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -11,6 +15,8 @@ pub enum Via {
     IdToken,
     /// The session cookie of a browser login.
     Session,
+    /// An API token.
+    Token,
     /// A part of the server itself, such as a background job.
     System,
 }
@@ -24,6 +30,7 @@ impl Via {
             Self::Iap => "iap",
             Self::IdToken => "id_token",
             Self::Session => "session",
+            Self::Token => "token",
             Self::System => "system",
         }
     }
@@ -49,12 +56,19 @@ pub struct Caller {
     identity: Identity,
     via: Via,
     on_behalf_of: Option<Identity>,
+    token: Option<Arc<FoundToken>>,
 }
 
 impl Caller {
     pub(crate) fn verified(identity: Identity, via: Via) -> Self {
         let on_behalf_of = identity.agent_owner();
-        Self { identity, via, on_behalf_of }
+        Self { identity, via, on_behalf_of, token: None }
+    }
+
+    /// Whom a token stands for. Its scope holds the action of this request.
+    pub(crate) fn with_token(token: FoundToken) -> Self {
+        let caller = Self::verified(token.identity.clone(), Via::Token);
+        Self { token: Some(Arc::new(token)), ..caller }
     }
 
     /// A part of the server that acts on its own account, such as `system` or `auto-merge`.
@@ -99,6 +113,33 @@ impl Caller {
     #[must_use]
     pub fn on_behalf_of(&self) -> Option<&Identity> {
         self.on_behalf_of.as_ref()
+    }
+
+    /// The token that was sent, if it was one.
+    #[must_use]
+    pub fn token(&self) -> Option<&FoundToken> {
+        self.token.as_deref()
+    }
+
+    /// Whether the credential is good for a repo. Whether the caller has a role there is another question.
+    #[must_use]
+    pub fn covers_repo(&self, repo_id: i64) -> bool {
+        self.token().is_none_or(|token| token.scope.repos.as_ref().is_none_or(|repos| repos.contains(&repo_id)))
+    }
+
+    /// Whether the credential is good for writing a branch.
+    #[must_use]
+    pub fn covers_branch(&self, branch: &str) -> bool {
+        self.token().is_none_or(|token| {
+            let patterns = token.scope.branches.as_ref();
+            patterns.is_none_or(|patterns| patterns.iter().any(|pattern| pattern.matches(branch)))
+        })
+    }
+
+    /// Whether the credential is good for every repo and branch, so also for what is about none.
+    #[must_use]
+    pub fn covers_everything(&self) -> bool {
+        self.token().is_none_or(|token| token.scope.repos.is_none() && token.scope.branches.is_none())
     }
 
     /// Whose roles count: those of an agent's owner, everybody else's own.

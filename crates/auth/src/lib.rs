@@ -1,8 +1,8 @@
 //! Who is asking: identities, tokens, sessions and their verification.
 //!
 //! A request can carry several kinds of credential: the assertion that Identity-Aware Proxy (IAP) puts in front of a
-//! deployment, an OpenID Connect id token as a bearer, the session cookie of a browser login, or nothing at all in
-//! development. [`Authenticator::authenticate`] turns the headers of one request into a [`Caller`] or a [`Refusal`],
+//! deployment, an OpenID Connect id token or an API token as a bearer, the session cookie of a browser login, or nothing at
+//! all in development. [`Authenticator::authenticate`] turns the headers of one request into a [`Caller`] or a [`Refusal`],
 //! and it is the only place where that happens.
 //!
 //! # How a token is judged
@@ -11,6 +11,13 @@
 //! keys of that issuer count. The algorithm comes from the key as its issuer published it (RSA means RS256, P-256
 //! means ES256) and the token's own `alg` must agree, so `none`, or an HMAC keyed with a public key, cannot be
 //! expressed. `kid` is required. Times are compared with the clock that was handed in.
+//!
+//! # What an API token may do
+//!
+//! A token stands for its owner, or for an agent of its owner, and has a [`Scope`]. Whoever authenticates a request has to
+//! say what the request is about to do ([`Need`]), and gets no [`Caller`] when the scope does not hold it; which repos and
+//! branches the scope holds, the caller is asked where they are known ([`Caller::covers_repo`],
+//! [`Caller::covers_branch`]). Tokens are looked up through [`TokenStore`], since this crate knows no database.
 //!
 //! # Where keys come from
 //!
@@ -30,6 +37,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
 )]
 
+mod api_token;
 mod authenticator;
 mod caller;
 mod cross_site;
@@ -51,7 +59,11 @@ pub mod testing;
 #[cfg(test)]
 mod tests;
 
-pub use authenticator::{Authenticator, CannotStart, IAP_ASSERTION_HEADER, IDENTITY_HEADER};
+pub use api_token::{
+    FoundToken, Lookup, Scope, TOKEN_PATTERN, TOKEN_PREFIX, TokenDigest, TokenStore, Tokens, TokensUnavailable,
+    new_token,
+};
+pub use authenticator::{Authenticator, CannotStart, IAP_ASSERTION_HEADER, IDENTITY_HEADER, Need};
 pub use caller::{Caller, NotASystemName, Via};
 pub use cross_site::cross_site_write_refusal;
 pub use discovery::{DsConfig, DsConfigAuth};

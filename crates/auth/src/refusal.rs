@@ -9,6 +9,8 @@ pub enum Credential {
     Iap,
     /// A bearer token.
     Bearer,
+    /// An API token.
+    Token,
     /// The session cookie.
     Session,
 }
@@ -21,6 +23,7 @@ impl Credential {
             Self::None => "none",
             Self::Iap => "iap",
             Self::Bearer => "bearer",
+            Self::Token => "token",
             Self::Session => "session",
         }
     }
@@ -84,8 +87,33 @@ reasons! {
     UnusableEmail = "unusable_email";
     /// The issuer's keys could not be fetched and none are cached: nobody's fault who asks.
     KeysUnavailable = "keys_unavailable";
+    /// An API token that nobody was given, or that is not whole.
+    InvalidToken = "invalid_token";
+    /// An API token, or the agent that it stands for, was revoked.
+    Revoked = "revoked";
+    /// The API tokens could not be looked up: nobody's fault who asks.
+    TokensUnavailable = "tokens_unavailable";
+    /// An API token whose scope does not hold what the request does.
+    OutOfScope = "out_of_scope";
+    /// An API token, where only a login will do.
+    LoginNeeded = "login_needed";
     /// A browser sent a write on behalf of another site.
     CrossSiteWrite = "cross_site_write";
+}
+
+impl Reason {
+    /// The sentence of the answer.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Reason::KeysUnavailable => "the identity provider cannot be reached; try again",
+            Reason::TokensUnavailable => "the API tokens cannot be looked up; try again",
+            Reason::OutOfScope => "forbidden: the scope of the API token does not hold this",
+            Reason::LoginNeeded => "forbidden: this takes a login, not an API token",
+            Reason::CrossSiteWrite => "a browser may not send this request from another site",
+            _ => "unauthenticated",
+        }
+    }
 }
 
 /// A request that is not let in, with the reason for the log.
@@ -113,13 +141,13 @@ impl Refusal {
         self.credential
     }
 
-    /// The code of the answer, and with it the status: 401, except that missing keys are 503 and a cross-site write
-    /// is 403.
+    /// The code of the answer, and with it the status: 401; 503 when what decides could not be asked, 403 when the caller is
+    /// known but may not do this in this way.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self.reason {
-            Reason::KeysUnavailable => ErrorCode::ServiceUnavailable,
-            Reason::CrossSiteWrite => ErrorCode::Forbidden,
+            Reason::KeysUnavailable | Reason::TokensUnavailable => ErrorCode::ServiceUnavailable,
+            Reason::CrossSiteWrite | Reason::OutOfScope | Reason::LoginNeeded => ErrorCode::Forbidden,
             _ => ErrorCode::Unauthorized,
         }
     }
@@ -127,11 +155,7 @@ impl Refusal {
     /// The sentence of the answer. It is the same for every wrong credential (contract, server §2.1).
     #[must_use]
     pub fn message(&self) -> &'static str {
-        match self.reason {
-            Reason::KeysUnavailable => "the identity provider cannot be reached; try again",
-            Reason::CrossSiteWrite => "a browser may not send this request from another site",
-            _ => "unauthenticated",
-        }
+        self.reason.message()
     }
 
     /// Writes the one log line of this refusal (contract, server §1.5) and counts it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use docstore_auth::{Authenticator, Origin, Settings, cross_site_write_refusal, system_clock, system_random};
+use docstore_auth::{Authenticator, Need, Origin, Settings, cross_site_write_refusal, system_clock, system_random};
 use docstore_settings::Environment;
 use http::{HeaderMap, HeaderValue, Method};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn a_refusal_is_one_line_without_a_word_of_the_credential() {
         ("IAP_AUDIENCE", "/projects/1"),
     ]);
     let settings = Settings::from_environment(&environment).unwrap();
-    let authenticator = Authenticator::new(settings, system_clock(), system_random()).unwrap();
+    let authenticator = Authenticator::new(settings, system_clock(), system_random(), None).unwrap();
     let header = json!({ "alg": "secret", "kid": "secret" });
     let bearer = |issuer: &str| format!("Bearer {}", token(&header, &json!({ "iss": issuer, "email": "secret@b" })));
     let assertion = token(&header, &json!({ "iss": "https://cloud.google.com/iap", "email": "secret@b" }));
@@ -61,7 +61,7 @@ async fn a_refusal_is_one_line_without_a_word_of_the_credential() {
         ("cookie", "ds_session=secret.c2VjcmV0".to_owned()),
     ] {
         let headers = HeaderMap::from_iter([(name.parse().unwrap(), HeaderValue::try_from(value).unwrap())]);
-        assert!(authenticator.authenticate(&headers).await.is_err());
+        assert!(authenticator.authenticate(&headers, Need::Nothing).await.is_err());
     }
     let headers = HeaderMap::from_iter([(http::header::HOST, HeaderValue::from_static("docs.example.com"))]);
     let origin = Origin::of(&headers, None, true).unwrap();

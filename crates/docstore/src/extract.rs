@@ -7,8 +7,8 @@ use axum::{
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
     http::{HeaderMap, Method, Uri, header, request::Parts},
 };
-use docstore_auth::{Caller, cross_site_write_refusal};
-use docstore_models::ErrorCode;
+use docstore_auth::{Caller, Need, Reason, cross_site_write_refusal};
+use docstore_models::{Action, ErrorCode};
 use docstore_operations::{Access, Admin, IdempotencyKey, IfMatch, Maintainer, Reader, Writer};
 use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_body};
 use serde::de::DeserializeOwned;
@@ -21,31 +21,92 @@ use crate::{
     state::AppState,
 };
 
-/// Somebody whose identity was verified.
-pub(crate) struct Authenticated(pub(crate) Caller);
+/// What a route needs an API token's scope to hold, as the parameter of the extractors below: `RepoReader<ISSUES>`. An
+/// extractor without one is for logins alone, so that a route which was forgotten takes no tokens.
+#[allow(dead_code, reason = "the vocabulary is whole, though not every action has a route yet")]
+pub(crate) mod needs {
+    use docstore_models::Action;
 
-impl FromRequestParts<AppState> for Authenticated {
+    pub(crate) const READ: u8 = Action::Read as u8;
+    pub(crate) const CONTENTS: u8 = Action::Contents as u8;
+    pub(crate) const MERGE: u8 = Action::Merge as u8;
+    pub(crate) const PROPOSALS: u8 = Action::Proposals as u8;
+    pub(crate) const REVIEWS: u8 = Action::Reviews as u8;
+    pub(crate) const CHECKS: u8 = Action::Checks as u8;
+    pub(crate) const ISSUES: u8 = Action::Issues as u8;
+    pub(crate) const RELEASES: u8 = Action::Releases as u8;
+    pub(crate) const WEBHOOKS: u8 = Action::Webhooks as u8;
+    pub(crate) const SECRETS: u8 = Action::Secrets as u8;
+    pub(crate) const CI: u8 = Action::Ci as u8;
+    pub(crate) const ADMIN: u8 = Action::Admin as u8;
+    /// No API token is good for it.
+    pub(crate) const LOGIN: u8 = u8::MAX;
+}
+
+/// The need behind one of the numbers of [`needs`].
+fn need(number: u8) -> Need {
+    Action::ALL.iter().find(|action| **action as u8 == number).map_or(Need::Login, |action| Need::Action(*action))
+}
+
+/// Who is asking, with a credential that is good for what the route needs.
+async fn authenticate(parts: &Parts, state: &AppState, need: Need) -> Result<Caller, ApiError> {
+    let caller = state.authenticator.authenticate(&parts.headers, need).await.map_err(refused)?;
+    if let Some(facts) = RequestFacts::current() {
+        facts.set_identity(caller.identity().as_str());
+    }
+    if caller.via().is_ambient()
+        && let Some(refusal) = cross_site_write_refusal(&parts.method, &parts.headers)
+    {
+        refusal.log();
+        return Err(refused(refusal));
+    }
+    Ok(caller)
+}
+
+/// Somebody whose identity was verified, with whatever credential: for telling them who they are.
+pub(crate) struct Anybody(pub(crate) Caller);
+
+impl FromRequestParts<AppState> for Anybody {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        let caller = state.authenticator.authenticate(&parts.headers).await.map_err(refused)?;
-        if let Some(facts) = RequestFacts::current() {
-            facts.set_identity(caller.identity().as_str());
+        authenticate(parts, state, Need::Nothing).await.map(Self)
+    }
+}
+
+/// Somebody whose identity was verified, for what is about the whole server or an org: a token must be for all repos and
+/// branches.
+pub(crate) struct Authenticated<const NEED: u8 = { needs::LOGIN }>(pub(crate) Caller);
+
+impl<const NEED: u8> FromRequestParts<AppState> for Authenticated<NEED> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        let caller = authenticate(parts, state, need(NEED)).await?;
+        if caller.covers_everything() {
+            Ok(Self(caller))
+        } else {
+            Err(ApiError::new(ErrorCode::Forbidden, Reason::OutOfScope.message()))
         }
-        if caller.via().is_ambient()
-            && let Some(refusal) = cross_site_write_refusal(&parts.method, &parts.headers)
-        {
-            refusal.log();
-            return Err(refused(refusal));
-        }
-        Ok(Self(caller))
+    }
+}
+
+/// Somebody whose identity was verified, for what is about one repo. The operation looks up what they are there, and
+/// whether a token is for that repo.
+pub(crate) struct RepoCaller<const NEED: u8 = { needs::LOGIN }>(pub(crate) Caller);
+
+impl<const NEED: u8> FromRequestParts<AppState> for RepoCaller<NEED> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        authenticate(parts, state, need(NEED)).await.map(Self)
     }
 }
 
 /// A caller who has a role in the repo of the path, whichever.
-async fn repo_access(parts: &mut Parts, state: &AppState) -> Result<Access, ApiError> {
+async fn repo_access(parts: &mut Parts, state: &AppState, need: Need) -> Result<Access, ApiError> {
     let repo = repo_of_path(parts, state).await?;
-    let Authenticated(caller) = Authenticated::from_request_parts(parts, state).await?;
+    let caller = authenticate(parts, state, need).await?;
     Ok(state.operations.access(&caller, &repo).await?)
 }
 
@@ -92,13 +153,13 @@ impl FromRequestParts<AppState> for PathName {
 macro_rules! repo_extractor {
     ($(#[$doc:meta])* $name:ident, $proof:ty) => {
         $(#[$doc])*
-        pub(crate) struct $name(pub(crate) $proof);
+        pub(crate) struct $name<const NEED: u8 = { needs::LOGIN }>(pub(crate) $proof);
 
-        impl FromRequestParts<AppState> for $name {
+        impl<const NEED: u8> FromRequestParts<AppState> for $name<NEED> {
             type Rejection = ApiError;
 
             async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-                Ok(Self(repo_access(parts, state).await?.try_into()?))
+                Ok(Self(repo_access(parts, state, need(NEED)).await?.try_into()?))
             }
         }
     };

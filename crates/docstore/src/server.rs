@@ -64,7 +64,7 @@ impl Server {
             clock: system_clock(),
             on_commit: Arc::new(move || wake.commit_happened()),
         });
-        let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random())?;
+        let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random(), None)?;
         let state = AppState {
             authenticator: authenticator.clone(),
             hub: events.hub.clone(),

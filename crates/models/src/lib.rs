@@ -20,6 +20,7 @@ mod principals;
 mod releases;
 mod repos;
 mod roles;
+mod scopes;
 mod time;
 
 pub use branches::*;
@@ -34,6 +35,7 @@ pub use principals::*;
 pub use releases::*;
 pub use repos::*;
 pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
+pub use scopes::{Action, BranchPattern};
 pub use time::Timestamp;
 
 /// The branch that every repo has, that releases are cut from and that merges move.

@@ -45,6 +45,29 @@ impl Access {
         self.facts.repo_id
     }
 
+    /// Lets the caller write a branch, as far as its credential is concerned.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` when it is a token for other branches.
+    pub(crate) fn check_branch(&self, branch: &str) -> Result<()> {
+        if self.caller.covers_branch(branch) {
+            return Ok(());
+        }
+        tracing::info!(identity = self.identity(), repo = self.repo(), branch, "the token is for other branches");
+        Err(Error::refused(ErrorCode::Forbidden, "forbidden: the API token is for other branches"))
+    }
+
+    /// The same for all branches at once.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` when it is a token for some branches.
+    pub(crate) fn check_all_branches(&self) -> Result<()> {
+        if self.caller.token().is_none_or(|token| token.scope.branches.is_none()) {
+            return Ok(());
+        }
+        Err(Error::refused(ErrorCode::Forbidden, "forbidden: the API token is for some branches only"))
+    }
+
     pub(crate) fn org_id(&self) -> i64 {
         self.facts.org_id
     }
@@ -146,19 +169,20 @@ impl Operations {
     }
 
     /// Finds out what a caller is in a repo: the explicit role, else the one that org membership gives. The global admin
-    /// is admin of repos that have no explicit admin (contract, server §3.2).
+    /// is admin of repos that have no explicit admin (contract, server §3.2). An agent is what its owner is. A token for other
+    /// repos opens no door here.
     ///
     /// # Errors
     /// For the global admin a repo that does not exist is `REPO_NOT_FOUND`; for everybody else it looks like one that
     /// they may not enter: `FORBIDDEN`.
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
-        let facts = repo_facts(self.pool(), repo, caller.identity().as_str()).await?;
+        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
         self.judge(caller, repo, facts)
     }
 
     /// Decides what the facts make of a caller.
     pub(crate) fn judge(&self, caller: &Caller, repo: &str, facts: Option<RepoFacts>) -> Result<Access> {
-        let global_admin = self.is_global_admin(caller.identity());
+        let global_admin = self.is_global_admin(caller.rights_of());
         let Some(facts) = facts else {
             if global_admin {
                 return Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"));
@@ -166,6 +190,10 @@ impl Operations {
             tracing::info!(identity = caller.identity().as_str(), repo, "access denied");
             return Err(Error::forbidden());
         };
+        if !caller.covers_repo(facts.repo_id) {
+            tracing::info!(identity = caller.identity().as_str(), repo, "the token is for other repos");
+            return Err(Error::forbidden());
+        }
         let role = if global_admin && !facts.has_admin {
             Some(Role::Admin)
         } else {
@@ -181,9 +209,12 @@ impl Operations {
     /// The global admin as admin of a repo, also of one that has admins: for deleting, the last resort.
     pub(crate) async fn access_as_global_admin(&self, caller: &Caller, repo: &str) -> Result<Admin> {
         let GlobalAdmin(caller) = self.global_admin(caller)?;
-        let facts = repo_facts(self.pool(), repo, caller.identity().as_str())
+        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str())
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
+        if !caller.covers_repo(facts.repo_id) {
+            return Err(Error::forbidden());
+        }
         Ok(Admin(Access { caller, facts, role: Role::Admin }))
     }
 
@@ -192,7 +223,7 @@ impl Operations {
     /// # Errors
     /// `FORBIDDEN`, with the contract's sentences (server §3.3).
     pub fn global_admin(&self, caller: &Caller) -> Result<GlobalAdmin> {
-        if self.is_global_admin(caller.identity()) {
+        if self.is_global_admin(caller.rights_of()) {
             return Ok(GlobalAdmin(caller.clone()));
         }
         let message = match self.inner.global_admin {

@@ -11,7 +11,7 @@ use docstore_models::{
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, IdempotencyKey, Maintainer, Operations, Reader, Result, Writer,
+    Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, Writer,
     write::{Write, begin},
 };
 
@@ -63,6 +63,7 @@ impl Operations {
             return Err(Error::bad_request("cannot create branch named 'main'"));
         }
         let name = BranchName::parse(request.name.clone())?;
+        maintainer.check_branch(name.as_str())?;
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);
         hold_repo(&mut *write.transaction, repo_id).await?;
@@ -135,7 +136,7 @@ impl Operations {
             return Err(Error::bad_request("cannot modify branch 'main'"));
         }
         let mut write = begin!(self, writer.caller(), key);
-        let locked = lock_for_change(&mut write, writer.repo_id(), writer.repo(), name, if_match).await?;
+        let locked = lock_for_change(&mut write, writer, name, if_match).await?;
         if locked.branch.draft != draft {
             branches::set_draft(&mut *write.transaction, &locked, draft).await?;
             let event = EventData::BranchDraftUpdated {
@@ -164,7 +165,7 @@ impl Operations {
             return Err(Error::bad_request("cannot delete branch 'main'"));
         }
         let mut write = begin!(self, maintainer.caller(), key);
-        let locked = lock_for_change(&mut write, maintainer.repo_id(), maintainer.repo(), name, if_match).await?;
+        let locked = lock_for_change(&mut write, maintainer, name, if_match).await?;
         if locked.branch.status != BranchStatus::Active {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is already merged or abandoned"));
         }
@@ -195,7 +196,7 @@ impl Operations {
             return Err(Error::bad_request(format!("cannot {verb} auto-merge on branch 'main'")));
         }
         let mut write = begin!(self, writer.caller(), key);
-        let locked = lock_for_change(&mut write, writer.repo_id(), writer.repo(), name, if_match).await?;
+        let locked = lock_for_change(&mut write, writer, name, if_match).await?;
         if locked.branch.auto_merge != enable {
             branches::set_auto_merge(&mut *write.transaction, &locked, enable).await?;
             let (repo, branch, who) = (writer.repo().to_owned(), name.to_owned(), writer.identity().to_owned());
@@ -210,18 +211,33 @@ impl Operations {
     }
 }
 
+/// Locks a branch that the caller is going to write. The one way to such a lock, so that no token writes a branch that its
+/// scope does not hold.
+///
+/// # Errors
+/// `FORBIDDEN` for a token for other branches, or `BRANCH_NOT_FOUND`.
+pub(crate) async fn lock_to_write(
+    write: &mut Write,
+    access: &Access,
+    name: &str,
+    draw_sequence: bool,
+) -> Result<LockedBranch> {
+    access.check_branch(name)?;
+    lock_branch(&mut write.transaction, access.repo_id(), name, draw_sequence)
+        .await?
+        .ok_or_else(Error::branch_not_found)
+}
+
 /// Locks a branch and checks the condition under the lock.
 async fn lock_for_change(
     write: &mut Write,
-    repo_id: i64,
-    repo: &str,
+    access: &Access,
     name: &str,
     if_match: Option<&IfMatch>,
 ) -> Result<LockedBranch> {
-    let locked =
-        lock_branch(&mut write.transaction, repo_id, name, false).await?.ok_or_else(Error::branch_not_found)?;
+    let locked = lock_to_write(write, access, name, false).await?;
     if let Some(IfMatch::Tag(tag)) = if_match
-        && *tag != format!("\"{}\"", branch_etag(&locked.branch.to_wire(repo)))
+        && *tag != format!("\"{}\"", branch_etag(&locked.branch.to_wire(access.repo())))
     {
         return Err(Error::refused(ErrorCode::PreconditionFailed, "ETag mismatch"));
     }

@@ -1,10 +1,11 @@
 //! Committing to a branch.
 
-use docstore_database::{append::Footing, branches::lock_branch};
+use docstore_database::append::Footing;
 use docstore_models::{BranchStatus, CommitResponse, CommittedFile, ErrorCode, EventData, MAIN_BRANCH, Role};
 
 use crate::{
     Error, FileChange, IdempotencyKey, Operations, Result, Writer,
+    branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, check_text, expect_head},
     write::begin,
 };
@@ -53,9 +54,7 @@ impl Operations {
         let planned = planned.pop().unwrap_or_default();
 
         let mut write = begin!(self, writer.caller(), key);
-        let locked = lock_branch(&mut write.transaction, repo_id, &change.branch, true)
-            .await?
-            .ok_or_else(Error::branch_not_found)?;
+        let locked = lock_to_write(&mut write, writer, &change.branch, true).await?;
         if locked.branch.status != BranchStatus::Active {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }

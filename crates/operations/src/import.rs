@@ -3,10 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::Datelike;
-use docstore_database::{
-    append::{Footing, draw_sequences},
-    branches::lock_branch,
-};
+use docstore_database::append::{Footing, draw_sequences};
 use docstore_history::clashing_paths;
 use docstore_models::{
     BranchStatus, ErrorCode, EventData, Identity, ImportRequest, ImportResponse, ImportedCommit, Timestamp,
@@ -14,6 +11,7 @@ use docstore_models::{
 
 use crate::{
     Admin, Error, FileChange, IdempotencyKey, Operations, Result,
+    branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, PlannedChange, check_text, expect_head},
     limits::reached,
     write::begin,
@@ -110,9 +108,7 @@ impl Operations {
         let (planned, mut plan) = self.plan(repo_id, change.files).await?;
 
         let mut write = begin!(self, admin.caller(), key);
-        let locked = lock_branch(&mut write.transaction, repo_id, &change.branch, false)
-            .await?
-            .ok_or_else(Error::branch_not_found)?;
+        let locked = lock_to_write(&mut write, admin, &change.branch, false).await?;
         if locked.branch.status != BranchStatus::Active {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }

@@ -14,7 +14,8 @@ use docstore_models::{
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
+    Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
+    branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, expect_head},
     write::{Write, begin},
 };
@@ -37,9 +38,11 @@ impl Operations {
         if request.branch == MAIN_BRANCH {
             return Err(Error::bad_request("cannot merge main into itself"));
         }
+        // A merge writes both.
+        maintainer.check_branch(MAIN_BRANCH)?;
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);
-        let (main, branch) = lock_main_and(&mut write, repo_id, &request.branch).await?;
+        let (main, branch) = lock_main_and(&mut write, maintainer, &request.branch).await?;
         if branch.branch.draft {
             return Err(Error::refused(ErrorCode::BranchDraft, "branch is in draft state"));
         }
@@ -102,13 +105,18 @@ impl Operations {
     }
 }
 
-/// Locks `main` and then another, active branch: always in this order, so that nobody waits in a circle.
-pub(crate) async fn lock_main_and(write: &mut Write, repo_id: i64, name: &str) -> Result<(LockedBranch, LockedBranch)> {
-    let main = lock_branch(&mut write.transaction, repo_id, MAIN_BRANCH, false)
+/// Locks `main` and then another, active branch, which the caller is going to write: always in this order, so that nobody
+/// waits in a circle.
+pub(crate) async fn lock_main_and(
+    write: &mut Write,
+    access: &Access,
+    name: &str,
+) -> Result<(LockedBranch, LockedBranch)> {
+    access.check_branch(name)?;
+    let main = lock_branch(&mut write.transaction, access.repo_id(), MAIN_BRANCH, false)
         .await?
         .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
-    let branch =
-        lock_branch(&mut write.transaction, repo_id, name, false).await?.ok_or_else(Error::branch_not_found)?;
+    let branch = lock_to_write(write, access, name, false).await?;
     if branch.branch.status != BranchStatus::Active {
         return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
     }

@@ -47,7 +47,7 @@ impl Operations {
     /// # Errors
     /// `ORG_NOT_FOUND`.
     pub async fn org(&self, caller: &Caller, name: &str) -> Result<Org> {
-        let facts = orgs::org_facts(self.pool(), name, caller.identity().as_str()).await?.ok_or_else(org_not_found)?;
+        let facts = orgs::org_facts(self.pool(), name, caller.rights_of().as_str()).await?.ok_or_else(org_not_found)?;
         Ok(facts.org)
     }
 
@@ -56,8 +56,8 @@ impl Operations {
     /// # Errors
     /// `ORG_NOT_FOUND`, then `FORBIDDEN`.
     pub async fn org_owner(&self, caller: &Caller, name: &str) -> Result<OrgOwner> {
-        let facts = orgs::org_facts(self.pool(), name, caller.identity().as_str()).await?.ok_or_else(org_not_found)?;
-        if facts.role == Some(OrgRole::Owner) || self.is_global_admin(caller.identity()) {
+        let facts = orgs::org_facts(self.pool(), name, caller.rights_of().as_str()).await?.ok_or_else(org_not_found)?;
+        if facts.role == Some(OrgRole::Owner) || self.is_global_admin(caller.rights_of()) {
             return Ok(OrgOwner { caller: caller.clone(), org_id: facts.org_id, name: facts.org.name });
         }
         tracing::info!(identity = caller.identity().as_str(), org = name, needed = "org owner", "access denied");

@@ -24,6 +24,7 @@ impl Operations {
             return Err(Error::bad_request("older_than is required"));
         }
         let days = parse_days(&request.older_than)?;
+        admin.check_all_branches()?;
         let mut write = begin!(self, admin.caller(), key);
         if !repos::lock_repo(&mut *write.transaction, admin.repo_id()).await? {
             return Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"));

@@ -238,7 +238,7 @@ impl Operations {
     /// # Errors
     /// As [`Operations::access`]; then `NOT_FOUND` when the branch, or the file there, does not exist.
     pub async fn file_at_head(&self, caller: &Caller, repo: &str, branch: &str, path: &str) -> Result<FileRead> {
-        let identity = caller.identity().as_str();
+        let identity = caller.rights_of().as_str();
         let found = repo_facts_and_file(self.pool(), repo, identity, branch, path).await?;
         let (facts, file) = found.map_or((None, None), |(facts, file)| (Some(facts), file));
         let _reader: Reader = self.judge(caller, repo, facts)?.try_into()?;

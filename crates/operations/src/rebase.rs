@@ -54,7 +54,7 @@ impl Operations {
         let resolutions = resolutions.pop().unwrap_or_default();
 
         let mut write = begin!(self, maintainer.caller(), key);
-        let (main, branch) = lock_main_and(&mut write, repo_id, &change.branch).await?;
+        let (main, branch) = lock_main_and(&mut write, maintainer, &change.branch).await?;
         expect_head(&branch, change.expected_head)?;
         expect_head(&main, change.expected_main_head)?;
         let replay = commits_to_replay(&mut write.transaction, branch.branch.id, branch.branch.floor_sequence).await?;

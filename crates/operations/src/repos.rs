@@ -34,9 +34,11 @@ impl Operations {
         let identity = caller.identity().as_str();
         let org_not_found = || Error::refused(ErrorCode::OrgNotFound, "org not found");
         let mut write = begin!(self, caller, key);
-        let org = orgs::org_facts(&mut *write.transaction, name.org(), identity).await?.ok_or_else(org_not_found)?;
+        let org = orgs::org_facts(&mut *write.transaction, name.org(), caller.rights_of().as_str())
+            .await?
+            .ok_or_else(org_not_found)?;
         let open = org.org.name == OPEN_ORG && !org.has_members;
-        if org.role.is_none() && !open && !self.is_global_admin(caller.identity()) {
+        if org.role.is_none() && !open && !self.is_global_admin(caller.rights_of()) {
             tracing::info!(identity, org = name.org(), needed = "org member", "access denied");
             return Err(Error::refused(ErrorCode::Forbidden, "forbidden: not an org member"));
         }
@@ -80,7 +82,7 @@ impl Operations {
         after: &str,
         limit: Option<i64>,
     ) -> Result<Vec<Repo>> {
-        let facts = orgs::org_facts(self.pool(), org, caller.identity().as_str())
+        let facts = orgs::org_facts(self.pool(), org, caller.rights_of().as_str())
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::OrgNotFound, "org not found"))?;
         let limit = limit.map(|limit| self.limits().page(Some(limit), limit));
@@ -90,11 +92,14 @@ impl Operations {
     /// What everybody may know of a repo.
     ///
     /// # Errors
-    /// `REPO_NOT_FOUND`.
+    /// `REPO_NOT_FOUND`; `FORBIDDEN` for a token for other repos.
     pub async fn repo(&self, caller: &Caller, name: &str) -> Result<Repo> {
-        let facts = docstore_database::access::repo_facts(self.pool(), name, caller.identity().as_str())
+        let facts = docstore_database::access::repo_facts(self.pool(), name, caller.rights_of().as_str())
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
+        if !caller.covers_repo(facts.repo_id) {
+            return Err(Error::forbidden());
+        }
         Ok(Repo {
             owner: facts.name.split('/').next().unwrap_or_default().to_owned(),
             name: facts.name,
@@ -109,7 +114,7 @@ impl Operations {
     /// `REPO_NOT_FOUND` (that a repo exists is no secret), then `FORBIDDEN`.
     pub async fn repo_deleter(&self, caller: &Caller, name: &str) -> Result<Admin> {
         self.repo(caller, name).await?;
-        if self.is_global_admin(caller.identity()) {
+        if self.is_global_admin(caller.rights_of()) {
             return self.access_as_global_admin(caller, name).await;
         }
         self.access(caller, name).await?.try_into()
@@ -121,6 +126,7 @@ impl Operations {
     /// # Errors
     /// `REPO_NOT_FOUND` when somebody else was faster.
     pub async fn delete_repo(&self, admin: &Admin, key: Option<&IdempotencyKey>) -> Result<()> {
+        admin.check_all_branches()?;
         let mut write = begin!(self, admin.caller(), key);
         if !repos::lock_repo(&mut *write.transaction, admin.repo_id()).await? {
             return Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"));

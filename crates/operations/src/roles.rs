@@ -1,7 +1,7 @@
 //! Explicit roles in a repo.
 
 use docstore_database::{repos, roles};
-use docstore_models::{ErrorCode, EventData, Identity, Role, RoleAssignment};
+use docstore_models::{ErrorCode, EventData, Identity, PrincipalKind, Role, RoleAssignment};
 
 use crate::{
     Admin, Error, IdempotencyKey, Operations, Result,
@@ -35,6 +35,9 @@ impl Operations {
         }
         let role: Role = role.parse().map_err(Error::bad_request)?;
         let identity = Identity::parse(identity)?;
+        if identity.kind() == PrincipalKind::Agent {
+            return Err(Error::bad_request("an agent has no role of its own; it has what its owner has"));
+        }
         let mut write = begin!(self, admin.caller(), key);
         self.lock_roles(&mut write, admin).await?;
         if role < Role::Admin {
@@ -72,7 +75,7 @@ impl Operations {
     /// Refuses to take the last admin's role, unless somebody is left who could give it back: an owner of the org, or the
     /// global admin who is asking. An owner who gets a lower explicit role is none any more in this repo.
     async fn keep_an_admin(&self, write: &mut Write, admin: &Admin, identity: &str, by_membership: bool) -> Result<()> {
-        if self.is_global_admin(admin.caller().identity()) {
+        if self.is_global_admin(admin.caller().rights_of()) {
             return Ok(());
         }
         let (repo_id, org_id) = (admin.repo_id(), admin.org_id());

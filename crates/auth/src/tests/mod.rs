@@ -12,7 +12,7 @@ use docstore_settings::Environment;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::{
-    Authenticator, Reason, Settings, Via,
+    Authenticator, Need, Reason, Settings, Via,
     testing::{TestClock, TestIssuer, TestKey, counting_random},
 };
 
@@ -58,11 +58,12 @@ fn authenticator(issuer: &TestIssuer, clock: &TestClock, variables: &[(&str, &st
     let mut pairs = issuer.environment();
     pairs.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     let settings = Settings::from_environment(&pairs.into_iter().collect::<Environment>()).unwrap();
-    Authenticator::new(settings, clock.clock(), counting_random()).unwrap()
+    Authenticator::new(settings, clock.clock(), counting_random(), None).unwrap()
 }
 
 async fn ask(authenticator: &Authenticator, headers: &[(&str, &str)]) -> Result<(String, Via), Reason> {
-    let caller = authenticator.authenticate(&header_map(headers)).await.map_err(|refusal| refusal.reason())?;
+    let caller =
+        authenticator.authenticate(&header_map(headers), Need::Nothing).await.map_err(|refusal| refusal.reason())?;
     Ok((caller.identity().to_string(), caller.via()))
 }
 

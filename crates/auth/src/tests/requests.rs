@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::{World, alice, header_map};
-use crate::{Caller, Credential, Reason, Via, cross_site_write_refusal, testing::TestKey};
+use crate::{Caller, Credential, Need, Reason, Via, cross_site_write_refusal, testing::TestKey};
 
 /// The cookie for alice@example.com, good until 2026-11-21T12:00:00Z, computed apart from this code (Python's `hmac`).
 const COOKIE: &str =
@@ -180,9 +180,9 @@ async fn missing_keys_are_503_and_wrong_credentials_401() {
     let world = World::new().await;
     world.issuer.set_fault(Some(crate::testing::Fault::Status(500)));
     let headers = header_map(&[("authorization", &format!("Bearer {}", world.issuer.id_token("a@b")))]);
-    let refusal = world.authenticator.authenticate(&headers).await.unwrap_err();
+    let refusal = world.authenticator.authenticate(&headers, Need::Nothing).await.unwrap_err();
     assert_eq!((refusal.code().status(), refusal.credential()), (503, Credential::Bearer));
-    let refusal = world.authenticator.authenticate(&HeaderMap::new()).await.unwrap_err();
+    let refusal = world.authenticator.authenticate(&HeaderMap::new(), Need::Nothing).await.unwrap_err();
     assert_eq!((refusal.code().status(), refusal.message()), (401, "unauthenticated"));
     assert_eq!(refusal.to_string(), "auth failed: missing_token (none)");
 }
@@ -222,7 +222,7 @@ proptest! {
                         map.append(HeaderName::from_static(name), value);
                     }
                 }
-                assert!(world.authenticator.authenticate(&map).await.is_err());
+                assert!(world.authenticator.authenticate(&map, Need::Nothing).await.is_err());
                 let _ = cross_site_write_refusal(&Method::POST, &map);
                 if let Ok(origin) = crate::Origin::of(&map, None, false) {
                     assert!(world.authenticator.login().callback(Some("state=a&code=b"), &map, &origin).await.is_err());

@@ -12,7 +12,7 @@ fn refusal(pairs: &[(&str, &str)]) -> String {
 
 fn published(pairs: &[(&str, &str)]) -> Value {
     let settings = Settings::from_environment(&pairs.iter().copied().collect::<Environment>()).unwrap();
-    let authenticator = Authenticator::new(settings, system_clock(), system_random()).unwrap();
+    let authenticator = Authenticator::new(settings, system_clock(), system_random(), None).unwrap();
     serde_json::to_value(authenticator.discovery()).unwrap()
 }
 
@@ -90,7 +90,7 @@ fn discovery_is_the_contracts_and_publishes_no_web_secret() {
 fn the_ways_in_are_told() {
     let methods = |pairs: &[(&str, &str)]| {
         let settings = Settings::from_environment(&pairs.iter().copied().collect::<Environment>()).unwrap();
-        Authenticator::new(settings, system_clock(), system_random()).unwrap().methods()
+        Authenticator::new(settings, system_clock(), system_random(), None).unwrap().methods()
     };
     assert_eq!(methods(&[]), []);
     assert_eq!(methods(&[("OAUTH_CLIENT_ID", "id"), ("IAP_AUDIENCE", "a")]), [Via::Iap, Via::IdToken]);

@@ -13,7 +13,10 @@ use crate::{
         shapes::BranchesAnswer,
     },
     error::{ApiError, ApiResult},
-    extract::{Condition, JsonBody, NoBody, Params, PathName, RepoMaintainer, RepoReader, RepoWriter},
+    extract::{
+        Condition, JsonBody, NoBody, Params, PathName, RepoMaintainer, RepoReader, RepoWriter,
+        needs::{CONTENTS, MERGE, READ},
+    },
     respond::{Caching, tag},
     sdk::{is_go_sdk, list_for},
     state::AppState,
@@ -26,7 +29,7 @@ use crate::{
     responses((status = 201, body = CreateBranchResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn create_branch(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer,
+    RepoMaintainer(maintainer): RepoMaintainer<CONTENTS>,
     body: JsonBody<CreateBranchRequest>,
 ) -> ApiResult<(StatusCode, Json<CreateBranchResponse>)> {
     let created = state.operations.create_branch(&maintainer, body.key.as_ref(), &body.value).await?;
@@ -44,7 +47,7 @@ pub(crate) async fn create_branch(
     responses((status = 200, body = BranchesAnswer), Ordinary, InRepo))]
 pub(crate) async fn list_branches(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {
@@ -65,7 +68,7 @@ pub(crate) async fn list_branches(
     responses((status = 200, body = Branch, headers(("ETag" = String))), Ordinary, InRepo))]
 pub(crate) async fn get_branch(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     PathName(branch): PathName,
 ) -> ApiResult<Response> {
     let branch = state.operations.branch(&reader, &branch).await?;
@@ -85,7 +88,7 @@ pub(crate) async fn get_branch(
     responses((status = 200, body = UpdateBranchResponse), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn update_branch(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<CONTENTS>,
     Condition(condition): Condition,
     PathName(branch): PathName,
     body: JsonBody<UpdateBranchRequest>,
@@ -102,7 +105,7 @@ pub(crate) async fn update_branch(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn delete_branch(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer,
+    RepoMaintainer(maintainer): RepoMaintainer<CONTENTS>,
     Condition(condition): Condition,
     PathName(branch): PathName,
     body: NoBody,
@@ -119,7 +122,7 @@ pub(crate) async fn delete_branch(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn enable_auto_merge(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<MERGE>,
     Condition(condition): Condition,
     PathName(branch): PathName,
     body: NoBody,
@@ -136,7 +139,7 @@ pub(crate) async fn enable_auto_merge(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange, OfCondition))]
 pub(crate) async fn disable_auto_merge(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<MERGE>,
     Condition(condition): Condition,
     PathName(branch): PathName,
     body: NoBody,

@@ -12,7 +12,10 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiError, ApiResult},
-    extract::{LargeJsonBody, Params, PathName, RepoAdmin, RepoReader, RepoWriter},
+    extract::{
+        LargeJsonBody, Params, PathName, RepoAdmin, RepoReader, RepoWriter,
+        needs::{ADMIN, CONTENTS, READ},
+    },
     respond::{Caching, json_array, tagged_json},
     state::AppState,
 };
@@ -24,7 +27,7 @@ use crate::{
     responses((status = 201, body = CommitResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn commit(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<CONTENTS>,
     body: LargeJsonBody<CommitRequest>,
 ) -> ApiResult<(StatusCode, Json<CommitResponse>)> {
     let CommitRequest { branch, message, files, expected_head } = body.value;
@@ -48,7 +51,7 @@ pub(crate) async fn commit(
     responses((status = 201, body = ImportResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn import(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    RepoAdmin(admin): RepoAdmin<ADMIN>,
     body: LargeJsonBody<ImportRequest>,
 ) -> ApiResult<(StatusCode, Json<ImportResponse>)> {
     let change = ImportChange::from_request(body.value)?;
@@ -64,7 +67,7 @@ pub(crate) async fn import(
         Ordinary, InRepo))]
 pub(crate) async fn get_commit(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     PathName(sequence): PathName,
 ) -> ApiResult<Response> {
@@ -82,7 +85,7 @@ pub(crate) async fn get_commit(
     responses((status = 200, body = CommitList), Ordinary, InRepo))]
 pub(crate) async fn list_commits(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     params: Params,
 ) -> ApiResult<Json<CommitList>> {
     let (limit, before) = (params.limit()?, params.integer("before")?);
@@ -98,7 +101,7 @@ pub(crate) async fn list_commits(
     responses((status = 200, body = Vec<ChainEntry>), Ordinary, InRepo))]
 pub(crate) async fn chain(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     params: Params,
 ) -> ApiResult<Response> {
     if params.text("from").is_none() || params.text("to").is_none() {
@@ -118,7 +121,7 @@ pub(crate) async fn chain(
         Ordinary, InRepo))]
 pub(crate) async fn diff(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {

@@ -14,7 +14,7 @@ use futures::{Stream, StreamExt};
 use crate::{
     api::refusals::{InRepo, OfBody, Ordinary},
     error::{ApiResult, unreadable},
-    extract::{JsonBody, PathName, RepoWriter},
+    extract::{JsonBody, PathName, RepoWriter, needs::CONTENTS},
     state::AppState,
 };
 
@@ -24,7 +24,7 @@ use crate::{
     responses((status = 200, body = MissingContentsResponse), Ordinary, InRepo, OfBody))]
 pub(crate) async fn missing_contents(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<CONTENTS>,
     body: JsonBody<MissingContentsRequest>,
 ) -> ApiResult<Json<MissingContentsResponse>> {
     let missing = state.operations.missing_contents(&writer, &body.value.hashes).await?;
@@ -40,7 +40,7 @@ pub(crate) async fn missing_contents(
         (status = 201, body = StoredContent), Ordinary, InRepo, OfBody))]
 pub(crate) async fn upload_content(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter,
+    RepoWriter(writer): RepoWriter<CONTENTS>,
     headers: HeaderMap,
     PathName(hash): PathName,
     body: Body,

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use crate::{
     api::refusals::{Forbidden, InRepo, OfStream, Ordinary, TooMany},
     error::{ApiError, ApiResult},
-    extract::{Authenticated, Params, RepoReader},
+    extract::{Authenticated, Params, RepoReader, needs::READ},
     state::AppState,
 };
 
@@ -26,7 +26,7 @@ use crate::{
         Ordinary, InRepo, TooMany))]
 pub(crate) async fn repo_events(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {
@@ -43,7 +43,7 @@ pub(crate) async fn repo_events(
         OfStream, Forbidden, TooMany))]
 pub(crate) async fn all_events(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {

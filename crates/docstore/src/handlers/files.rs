@@ -17,7 +17,7 @@ use crate::{
         shapes::FileHistoryAnswer,
     },
     error::{ApiError, ApiResult},
-    extract::{Authenticated, Params, PathName, RepoName, RepoReader},
+    extract::{Params, PathName, RepoCaller, RepoName, RepoReader, needs::READ},
     handlers::tree::point,
     respond::{Caching, byte_range, json_body, not_modified, stream_body, tag, tagged_json},
     sdk::{is_go_sdk, list_for, varied},
@@ -41,7 +41,7 @@ use crate::{
 pub(crate) async fn file(
     State(state): State<AppState>,
     RepoName(repo): RepoName,
-    Authenticated(caller): Authenticated,
+    RepoCaller(caller): RepoCaller<READ>,
     headers: HeaderMap,
     params: Params,
     PathName(path): PathName,
@@ -222,7 +222,7 @@ fn content_disposition(disposition: &'static str, path: &str) -> HeaderValue {
         (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
 pub(crate) async fn file_history(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     params: Params,
     PathName(path): PathName,

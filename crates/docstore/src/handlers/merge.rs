@@ -6,7 +6,10 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::ApiResult,
-    extract::{JsonBody, LargeJsonBody, RepoMaintainer},
+    extract::{
+        JsonBody, LargeJsonBody, RepoMaintainer,
+        needs::{CONTENTS, MERGE},
+    },
     state::AppState,
 };
 
@@ -17,7 +20,7 @@ use crate::{
     responses((status = 200, body = MergeResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn merge(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer,
+    RepoMaintainer(maintainer): RepoMaintainer<MERGE>,
     body: JsonBody<MergeRequest>,
 ) -> ApiResult<Json<MergeResponse>> {
     Ok(Json(state.operations.merge(&maintainer, body.key.as_ref(), &body.value).await?))
@@ -30,7 +33,7 @@ pub(crate) async fn merge(
     responses((status = 200, body = RebaseResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn rebase(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer,
+    RepoMaintainer(maintainer): RepoMaintainer<CONTENTS>,
     body: LargeJsonBody<RebaseRequest>,
 ) -> ApiResult<Json<RebaseResponse>> {
     let RebaseRequest { branch, expected_head, resolutions, expected_main_head } = body.value;

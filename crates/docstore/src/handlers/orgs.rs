@@ -8,7 +8,10 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{Forbidden, NotFound, OfBody, OfChange, Ordinary},
     error::ApiResult,
-    extract::{Authenticated, JsonBody, NoBody, Params},
+    extract::{
+        Authenticated, JsonBody, NoBody, Params,
+        needs::{ADMIN, READ},
+    },
     state::AppState,
 };
 
@@ -18,7 +21,7 @@ use crate::{
     responses((status = 201, body = Org), Ordinary, Forbidden, OfBody, OfChange))]
 pub(crate) async fn create_org(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<ADMIN>,
     body: JsonBody<CreateOrgRequest>,
 ) -> ApiResult<(StatusCode, Json<Org>)> {
     let org = state.operations.create_org(&caller, body.key.as_ref(), &body.value.name).await?;
@@ -32,7 +35,7 @@ pub(crate) async fn create_org(
     responses((status = 200, body = OrgList), Ordinary))]
 pub(crate) async fn list_orgs(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<READ>,
     params: Params,
 ) -> ApiResult<Json<OrgList>> {
     let after = params.text("after").unwrap_or_default();
@@ -44,7 +47,7 @@ pub(crate) async fn list_orgs(
     responses((status = 200, body = Org), Ordinary, NotFound))]
 pub(crate) async fn get_org(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<READ>,
     Path(org): Path<String>,
 ) -> ApiResult<Json<Org>> {
     Ok(Json(state.operations.org(&caller, &org).await?))
@@ -57,7 +60,7 @@ pub(crate) async fn get_org(
     responses((status = 204), Ordinary, Forbidden, NotFound, OfBody, OfChange))]
 pub(crate) async fn delete_org(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<ADMIN>,
     Path(org): Path<String>,
     body: NoBody,
 ) -> ApiResult<StatusCode> {
@@ -77,7 +80,7 @@ pub(crate) async fn delete_org(
     responses((status = 200, body = RepoList), Ordinary, NotFound))]
 pub(crate) async fn list_org_repos(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<READ>,
     Path(org): Path<String>,
     params: Params,
 ) -> ApiResult<Json<RepoList>> {

@@ -5,7 +5,10 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiError, ApiResult},
-    extract::{JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader},
+    extract::{
+        JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader,
+        needs::{READ, RELEASES},
+    },
     state::AppState,
 };
 
@@ -16,7 +19,7 @@ use crate::{
     responses((status = 201, body = Release), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn create_release(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer,
+    RepoMaintainer(maintainer): RepoMaintainer<RELEASES>,
     body: JsonBody<CreateReleaseRequest>,
 ) -> ApiResult<(StatusCode, Json<Release>)> {
     let release = state.operations.create_release(&maintainer, body.key.as_ref(), &body.value).await?;
@@ -31,7 +34,7 @@ pub(crate) async fn create_release(
     responses((status = 200, body = ReleaseList), Ordinary, InRepo))]
 pub(crate) async fn list_releases(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     params: Params,
 ) -> ApiResult<Json<ReleaseList>> {
     let after = params
@@ -47,7 +50,7 @@ pub(crate) async fn list_releases(
     responses((status = 200, body = Release), Ordinary, InRepo))]
 pub(crate) async fn get_release(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     PathName(name): PathName,
 ) -> ApiResult<Json<Release>> {
     Ok(Json(state.operations.release(&reader, &name).await?))
@@ -60,7 +63,7 @@ pub(crate) async fn get_release(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_release(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    RepoAdmin(admin): RepoAdmin<RELEASES>,
     PathName(name): PathName,
     body: NoBody,
 ) -> ApiResult<StatusCode> {

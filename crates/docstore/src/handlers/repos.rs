@@ -5,7 +5,10 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{Forbidden, InRepo, NotFound, OfBody, OfChange, Ordinary},
     error::ApiResult,
-    extract::{Authenticated, JsonBody, NoBody, Params, RepoAdmin, RepoName},
+    extract::{
+        Authenticated, JsonBody, NoBody, Params, RepoAdmin, RepoCaller, RepoName,
+        needs::{ADMIN, READ},
+    },
     state::AppState,
 };
 
@@ -15,7 +18,7 @@ use crate::{
     responses((status = 201, body = Repo), Ordinary, Forbidden, NotFound, OfBody, OfChange))]
 pub(crate) async fn create_repo(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<ADMIN>,
     body: JsonBody<CreateRepoRequest>,
 ) -> ApiResult<(StatusCode, Json<Repo>)> {
     let repo = state.operations.create_repo(&caller, body.key.as_ref(), &body.value).await?;
@@ -29,7 +32,7 @@ pub(crate) async fn create_repo(
     responses((status = 200, body = RepoList), Ordinary))]
 pub(crate) async fn list_repos(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<READ>,
     params: Params,
 ) -> ApiResult<Json<RepoList>> {
     let after = params.text("after").unwrap_or_default();
@@ -42,7 +45,7 @@ pub(crate) async fn list_repos(
     responses((status = 200, body = Repo), Ordinary, NotFound))]
 pub(crate) async fn get_repo(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    RepoCaller(caller): RepoCaller<READ>,
     RepoName(repo): RepoName,
 ) -> ApiResult<Json<Repo>> {
     Ok(Json(state.operations.repo(&caller, &repo).await?))
@@ -55,7 +58,7 @@ pub(crate) async fn get_repo(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_repo(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    RepoCaller(caller): RepoCaller<ADMIN>,
     RepoName(repo): RepoName,
     body: NoBody,
 ) -> ApiResult<StatusCode> {
@@ -74,7 +77,7 @@ pub(crate) async fn delete_repo(
     responses((status = 200, body = PurgeResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn purge(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    RepoAdmin(admin): RepoAdmin<ADMIN>,
     body: JsonBody<PurgeRequest>,
 ) -> ApiResult<Json<PurgeResponse>> {
     Ok(Json(state.operations.purge(&admin, body.key.as_ref(), &body.value).await?))

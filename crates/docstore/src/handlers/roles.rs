@@ -5,7 +5,7 @@ use docstore_service::Json;
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::ApiResult,
-    extract::{Authenticated, JsonBody, NoBody, Params, PathName, RepoAdmin, RepoName},
+    extract::{JsonBody, NoBody, Params, PathName, RepoAdmin, RepoCaller, RepoName, needs::ADMIN},
     state::AppState,
 };
 
@@ -17,7 +17,7 @@ use crate::{
     responses((status = 200, body = RoleList), Ordinary, InRepo))]
 pub(crate) async fn list_roles(
     State(state): State<AppState>,
-    RepoAdmin(admin): RepoAdmin,
+    RepoAdmin(admin): RepoAdmin<ADMIN>,
     params: Params,
 ) -> ApiResult<Json<RoleList>> {
     let after = params.text("after").unwrap_or_default();
@@ -31,7 +31,7 @@ pub(crate) async fn list_roles(
     responses((status = 200, body = RoleAssignment), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn set_role(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    RepoCaller(caller): RepoCaller<ADMIN>,
     RepoName(repo): RepoName,
     PathName(identity): PathName,
     body: JsonBody<SetRoleRequest>,
@@ -51,7 +51,7 @@ pub(crate) async fn set_role(
     responses((status = 204), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn delete_role(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    RepoCaller(caller): RepoCaller<ADMIN>,
     RepoName(repo): RepoName,
     PathName(identity): PathName,
     body: NoBody,

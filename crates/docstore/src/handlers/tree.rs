@@ -14,7 +14,7 @@ use crate::{
         shapes::TreeAnswer,
     },
     error::{ApiError, ApiResult},
-    extract::{Authenticated, JsonBody, Params, RepoName, RepoReader},
+    extract::{JsonBody, Params, RepoCaller, RepoName, RepoReader, needs::READ},
     respond::{Caching, not_modified, stream_body, tag, tagged_json},
     router::SentAsIs,
     sdk::{is_go_sdk, list_for, varied},
@@ -48,7 +48,7 @@ pub(crate) async fn point(
         Ordinary, InRepo))]
 pub(crate) async fn tree(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {
@@ -99,7 +99,7 @@ pub(crate) async fn archive(
         return presigned_archive(&state, &repo, &params).await;
     }
     let (mut parts, _) = request.into_parts();
-    let RepoReader(reader) = RepoReader::from_request_parts(&mut parts, &state).await?;
+    let RepoReader::<READ>(reader) = RepoReader::from_request_parts(&mut parts, &state).await?;
     let Some(branch) = params.text("branch") else {
         return Err(ApiError::bad_request("branch parameter is required"));
     };
@@ -149,7 +149,7 @@ async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> Api
     responses((status = 200, content_type = "application/x-tar", body = Vec<u8>), Ordinary, InRepo, OfBody))]
 pub(crate) async fn archive_paths(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader,
+    RepoReader(reader): RepoReader<READ>,
     body: JsonBody<ArchivePathsRequest>,
 ) -> ApiResult<Response> {
     let ArchivePathsRequest { branch, at, paths } = body.value;
@@ -187,7 +187,7 @@ pub(crate) async fn presign_archive(
     {
         return Ok(Json(state.operations.presign_for_job(&signer, &repo, &token).await?));
     }
-    let Authenticated(caller) = Authenticated::from_request_parts(&mut parts, &state).await?;
+    let RepoCaller::<READ>(caller) = RepoCaller::from_request_parts(&mut parts, &state).await?;
     let reader = state.operations.access(&caller, &repo).await?.try_into()?;
     let point = ReadPoint { branch: params.branch(), at: params.integer("at")? };
     Ok(Json(state.operations.presign_for_reader(&signer, &reader, &point).await?))
