@@ -1,4 +1,6 @@
 DROP TABLE releases;
+DROP FUNCTION repo_facts;
+DROP FUNCTION tree_files;
 DROP FUNCTION tree_point;
 DROP TABLE file_changes;
 DROP TABLE blob_deletions;

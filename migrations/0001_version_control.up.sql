@@ -198,6 +198,115 @@ AS $$
     WHERE b.repo_id = p_repo_id AND b.name = p_branch AND b.deleted_at IS NULL
 $$;
 
+-- The files of a tree from one path on, in bytewise order of their paths; the first nine arguments are a row of
+-- tree_point and a range. Each part is a walk along an index that ends at the limit, so a page costs the page.
+--
+-- A result has no collation of its own: whoever compares or sorts paths says COLLATE "C".
+CREATE FUNCTION tree_files(
+    p_branch_id bigint, p_main_id bigint, p_base_sequence bigint, p_floor_sequence bigint, p_upto_sequence bigint,
+    p_is_head boolean, p_from text, p_before text, p_limit bigint
+)
+RETURNS TABLE (path text, content_id bigint, mode integer)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT page.path, page.content_id, page.mode
+    FROM (
+        -- The branch's own files, at its head.
+        (
+            SELECT f.path, f.content_id, f.mode
+            FROM file_changes f
+            WHERE p_is_head
+                AND f.branch_id = p_branch_id
+                AND f.superseded_by IS NULL
+                AND f.content_id IS NOT NULL
+                AND f.sequence > p_floor_sequence
+                AND f.path >= p_from
+                AND (p_before IS NULL OR f.path < p_before)
+            ORDER BY f.path
+            LIMIT p_limit
+        )
+        UNION ALL
+        -- The branch's own files, at an earlier point.
+        (
+            SELECT f.path, f.content_id, f.mode
+            FROM file_changes f
+            WHERE NOT p_is_head
+                AND f.branch_id = p_branch_id
+                AND (f.superseded_by IS NULL OR f.superseded_by > p_upto_sequence)
+                AND f.content_id IS NOT NULL
+                AND f.sequence > p_floor_sequence
+                AND f.sequence <= p_upto_sequence
+                AND f.path >= p_from
+                AND (p_before IS NULL OR f.path < p_before)
+            ORDER BY f.path
+            LIMIT p_limit
+        )
+        UNION ALL
+        -- The files of main at the base that are still as they were.
+        (
+            SELECT f.path, f.content_id, f.mode
+            FROM file_changes f
+            WHERE p_branch_id <> p_main_id
+                AND f.branch_id = p_main_id
+                AND f.superseded_by IS NULL
+                AND f.content_id IS NOT NULL
+                AND f.sequence <= p_base_sequence
+                AND f.path >= p_from
+                AND (p_before IS NULL OR f.path < p_before)
+                AND NOT EXISTS (
+                    SELECT 1 FROM file_changes own
+                    WHERE own.branch_id = p_branch_id
+                        AND own.path = f.path
+                        AND own.sequence > p_floor_sequence
+                        AND own.sequence <= p_upto_sequence
+                )
+            ORDER BY f.path
+            LIMIT p_limit
+        )
+        UNION ALL
+        -- The files of main at the base that main has changed or deleted since.
+        (
+            SELECT f.path, f.content_id, f.mode
+            FROM file_changes f
+            WHERE p_branch_id <> p_main_id
+                AND f.branch_id = p_main_id
+                AND f.superseded_by > p_base_sequence
+                AND f.content_id IS NOT NULL
+                AND f.sequence <= p_base_sequence
+                AND f.path >= p_from
+                AND (p_before IS NULL OR f.path < p_before)
+                AND NOT EXISTS (
+                    SELECT 1 FROM file_changes own
+                    WHERE own.branch_id = p_branch_id
+                        AND own.path = f.path
+                        AND own.sequence > p_floor_sequence
+                        AND own.sequence <= p_upto_sequence
+                )
+            ORDER BY f.path
+            LIMIT p_limit
+        )
+    ) page
+    ORDER BY page.path
+    LIMIT p_limit
+$$;
+
+-- What the database knows about a live repo and one identity: the facts from which the server decides who may do what.
+CREATE FUNCTION repo_facts(p_repo text, p_identity text)
+RETURNS TABLE (
+    repo_id bigint, org_id bigint, name text, created_at timestamptz, created_by text,
+    explicit_role role, org_role org_role, has_admin boolean
+)
+LANGUAGE sql STABLE PARALLEL SAFE
+AS $$
+    SELECT
+        r.id, r.org_id, r.name, r.created_at, r.created_by, own.role, m.role,
+        EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin')
+    FROM repos r
+    LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = p_identity
+    LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = p_identity
+    WHERE r.name = p_repo AND r.deleted_at IS NULL
+$$;
+
 CREATE TABLE releases (
     id uuid PRIMARY KEY,
     repo_id bigint NOT NULL REFERENCES repos (id),

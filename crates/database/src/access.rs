@@ -3,7 +3,7 @@
 use docstore_models::{FileMode, OrgRole, Role, Timestamp};
 use sqlx::PgExecutor;
 
-use crate::{Result, contents::stored_bytes, error::timestamp, trees::FileRow};
+use crate::{Result, contents::stored_bytes, trees::FileRow};
 
 /// What the database knows about a repo and one identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,23 @@ pub struct RepoFacts {
     pub has_admin: bool,
 }
 
+/// Makes the facts of a row that has the columns of the SQL function `repo_facts`.
+macro_rules! facts_of {
+    ($row:expr) => {
+        $crate::access::RepoFacts {
+            repo_id: $row.repo_id,
+            org_id: $row.org_id,
+            name: $row.name.clone(),
+            created_at: $crate::error::timestamp($row.created_at),
+            created_by: $row.created_by.clone(),
+            explicit_role: $row.explicit_role.as_deref().and_then(|role| role.parse().ok()),
+            org_role: $row.org_role.as_deref().and_then(|role| role.parse().ok()),
+            has_admin: $row.has_admin,
+        }
+    };
+}
+pub(crate) use facts_of;
+
 /// The facts about a live repo and an identity.
 ///
 /// # Errors
@@ -34,30 +51,16 @@ pub async fn repo_facts(executor: impl PgExecutor<'_>, repo: &str, identity: &st
     let row = sqlx::query!(
         r#"
         SELECT
-            r.id, r.org_id, r.name, r.created_at, r.created_by,
-            own.role::text AS "explicit_role?",
-            m.role::text AS "org_role?",
-            EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin') AS "has_admin!"
-        FROM repos r
-        LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = $2
-        LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = $2
-        WHERE r.name = $1 AND r.deleted_at IS NULL
+            repo_id AS "repo_id!", org_id AS "org_id!", name AS "name!", created_at AS "created_at!",
+            created_by AS "created_by!", explicit_role::text, org_role::text, has_admin AS "has_admin!"
+        FROM repo_facts($1, $2)
         "#,
         repo,
         identity,
     )
     .fetch_optional(executor)
     .await?;
-    Ok(row.map(|row| RepoFacts {
-        repo_id: row.id,
-        org_id: row.org_id,
-        name: row.name,
-        created_at: timestamp(row.created_at),
-        created_by: row.created_by,
-        explicit_role: row.explicit_role.and_then(|role| role.parse().ok()),
-        org_role: row.org_role.and_then(|role| role.parse().ok()),
-        has_admin: row.has_admin,
-    }))
+    Ok(row.map(|row| facts_of!(row)))
 }
 
 /// The facts about a live repo and an identity, and one file at the head of a branch of it: the most frequent read of all
@@ -75,15 +78,11 @@ pub async fn repo_facts_and_file(
     let row = sqlx::query!(
         r#"
         SELECT
-            r.id, r.org_id, r.name, r.created_at, r.created_by,
-            own.role::text AS "explicit_role?",
-            m.role::text AS "org_role?",
-            EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin') AS "has_admin!",
+            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
+            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
             f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?", f.blob_key AS "blob_key?",
             f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?"
-        FROM repos r
-        LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = $2
-        LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = $2
+        FROM repo_facts($1, $2) r
         LEFT JOIN LATERAL (
             SELECT
                 c.version_id, c.content_hash, c.size, c.blob_key, stored.bytes, found.content_type, found.mode
@@ -115,9 +114,8 @@ pub async fn repo_facts_and_file(
             ) found
             JOIN contents c ON c.id = found.content_id
             LEFT JOIN content_bytes stored ON stored.content_id = c.id
-            WHERE b.repo_id = r.id AND b.name = $3 AND b.deleted_at IS NULL
+            WHERE b.repo_id = r.repo_id AND b.name = $3 AND b.deleted_at IS NULL
         ) f ON true
-        WHERE r.name = $1 AND r.deleted_at IS NULL
         "#,
         repo,
         identity,
@@ -127,6 +125,7 @@ pub async fn repo_facts_and_file(
     .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| {
+        let facts = facts_of!(row);
         let file = match (row.version_id, row.content_hash, row.size, row.mode) {
             (Some(version_id), Some(hash), Some(size), Some(mode)) => Some(FileRow {
                 version_id,
@@ -138,16 +137,6 @@ pub async fn repo_facts_and_file(
                 settled: false,
             }),
             _ => None,
-        };
-        let facts = RepoFacts {
-            repo_id: row.id,
-            org_id: row.org_id,
-            name: row.name,
-            created_at: timestamp(row.created_at),
-            created_by: row.created_by,
-            explicit_role: row.explicit_role.and_then(|role| role.parse().ok()),
-            org_role: row.org_role.and_then(|role| role.parse().ok()),
-            has_admin: row.has_admin,
         };
         (facts, file)
     }))

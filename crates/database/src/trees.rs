@@ -6,12 +6,13 @@
 //! long the history is. `tree_point` (migration 1) finds base, floor and limit.
 
 use docstore_models::FileMode;
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::{
     Result,
+    access::{RepoFacts, facts_of},
     contents::{ContentHash, StoredBytes, stored_bytes},
 };
 
@@ -81,90 +82,12 @@ pub fn tree<'e>(
         SELECT
             files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!",
             c.version_id, c.content_hash, c.size
-        FROM (
-            SELECT page.path, page.content_id, page.mode
-            FROM tree_point($1, $2, $3) p
-            CROSS JOIN LATERAL (
-                -- The branch's own files, at its head.
-                (
-                    SELECT f.path, f.content_id, f.mode
-                    FROM file_changes f
-                    WHERE p.is_head
-                        AND f.branch_id = p.branch_id
-                        AND f.superseded_by IS NULL
-                        AND f.content_id IS NOT NULL
-                        AND f.sequence > p.floor_sequence
-                        AND f.path >= $4
-                        AND ($5::text IS NULL OR f.path < $5)
-                    ORDER BY f.path
-                    LIMIT $6
-                )
-                UNION ALL
-                -- The branch's own files, at an earlier point.
-                (
-                    SELECT f.path, f.content_id, f.mode
-                    FROM file_changes f
-                    WHERE NOT p.is_head
-                        AND f.branch_id = p.branch_id
-                        AND (f.superseded_by IS NULL OR f.superseded_by > p.upto_sequence)
-                        AND f.content_id IS NOT NULL
-                        AND f.sequence > p.floor_sequence
-                        AND f.sequence <= p.upto_sequence
-                        AND f.path >= $4
-                        AND ($5::text IS NULL OR f.path < $5)
-                    ORDER BY f.path
-                    LIMIT $6
-                )
-                UNION ALL
-                -- The files of main at the base that are still as they were.
-                (
-                    SELECT f.path, f.content_id, f.mode
-                    FROM file_changes f
-                    WHERE p.branch_id <> p.main_id
-                        AND f.branch_id = p.main_id
-                        AND f.superseded_by IS NULL
-                        AND f.content_id IS NOT NULL
-                        AND f.sequence <= p.base_sequence
-                        AND f.path >= $4
-                        AND ($5::text IS NULL OR f.path < $5)
-                        AND NOT EXISTS (
-                            SELECT 1 FROM file_changes own
-                            WHERE own.branch_id = p.branch_id
-                                AND own.path = f.path
-                                AND own.sequence > p.floor_sequence
-                                AND own.sequence <= p.upto_sequence
-                        )
-                    ORDER BY f.path
-                    LIMIT $6
-                )
-                UNION ALL
-                -- The files of main at the base that main has changed or deleted since.
-                (
-                    SELECT f.path, f.content_id, f.mode
-                    FROM file_changes f
-                    WHERE p.branch_id <> p.main_id
-                        AND f.branch_id = p.main_id
-                        AND f.superseded_by > p.base_sequence
-                        AND f.content_id IS NOT NULL
-                        AND f.sequence <= p.base_sequence
-                        AND f.path >= $4
-                        AND ($5::text IS NULL OR f.path < $5)
-                        AND NOT EXISTS (
-                            SELECT 1 FROM file_changes own
-                            WHERE own.branch_id = p.branch_id
-                                AND own.path = f.path
-                                AND own.sequence > p.floor_sequence
-                                AND own.sequence <= p.upto_sequence
-                        )
-                    ORDER BY f.path
-                    LIMIT $6
-                )
-            ) page
-            ORDER BY page.path
-            LIMIT $6
+        FROM tree_point($1, $2, $3) p
+        CROSS JOIN LATERAL tree_files(
+            p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
         ) files
         JOIN contents c ON c.id = files.content_id
-        ORDER BY files.path
+        ORDER BY files.path COLLATE "C"
         "#,
         query.repo_id,
         query.branch.to_owned(),
@@ -389,58 +312,190 @@ pub async fn files(
         .collect())
 }
 
-/// The children of a directory, at most so many, from the path given on. The cost is that of the children listed: from
-/// each directory the walk jumps behind all that is in it.
+/// Makes the file of a row that may have none.
+macro_rules! tree_row {
+    ($row:expr) => {
+        match ($row.path, $row.content_id, $row.mode, $row.version_id, $row.content_hash, $row.size) {
+            (Some(path), Some(content_id), Some(mode), Some(version_id), Some(hash), Some(size)) => Some(TreeRow {
+                path,
+                content_id,
+                version_id,
+                hash: hash.as_slice().try_into().unwrap_or_default(),
+                size,
+                mode: FileMode::from_i32(mode),
+            }),
+            _ => None,
+        }
+    };
+}
+
+/// What part of a repo somebody wants to see.
+#[derive(Clone, Copy, Debug)]
+pub struct PageQuery<'a> {
+    /// The full name of the repo.
+    pub repo: &'a str,
+    /// Who asks.
+    pub identity: &'a str,
+    /// The branch.
+    pub branch: &'a str,
+    /// The sequence, or the head.
+    pub at: Option<i64>,
+    /// Only what sorts behind this path; `""` for all.
+    pub after: &'a str,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// A page of a tree or of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// The head of the branch.
+    pub head_sequence: i64,
+    /// What is on the page.
+    pub entries: Vec<T>,
+}
+
+/// The facts about a live repo and an identity, and a page of a tree of it, in one round trip; the page is for the caller to
+/// give away only when the facts allow it. There is none when there is no such branch.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn directory(
-    connection: &mut sqlx::PgConnection,
-    query: &TreeQuery<'_>,
-    directory: &str,
-    limit: usize,
-) -> Result<Vec<DirectoryRow>> {
-    // Each query reads one batch of files; what lies behind the first directory in it is read again after the jump. So
-    // batches are small among directories and grow among files.
-    let mut batch_rows = BATCH_ROWS_MIN;
-    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-    let before = (!directory.is_empty()).then(|| behind_directory(directory));
-    let mut from = query.from.max(prefix.as_str()).to_owned();
-    let mut children = Vec::new();
-    loop {
-        let batch = TreeQuery {
-            from: &from,
-            before: before.as_deref(),
-            limit: i64::try_from(batch_rows).ok(),
-            ..query.clone()
-        };
-        let rows: Vec<TreeRow> = tree(&mut *connection, &batch).try_collect().await?;
-        let mut more = rows.len() == batch_rows;
-        batch_rows = (batch_rows * 4).min(BATCH_ROWS_MAX);
-        for row in rows {
-            if children.len() == limit {
-                return Ok(children);
-            }
-            if let Some((name, _)) = row.path[prefix.len()..].split_once('/') {
-                let path = format!("{prefix}{name}");
-                from = behind_directory(&path);
-                children.push(DirectoryRow::Directory(path));
-                batch_rows = BATCH_ROWS_MIN;
-                more = true;
-                break;
-            }
-            from = behind(&row.path);
-            children.push(DirectoryRow::File(row));
-        }
-        if !more || children.len() >= limit {
-            return Ok(children);
-        }
-    }
+pub async fn repo_facts_and_tree_page(
+    executor: impl PgExecutor<'_>,
+    query: &PageQuery<'_>,
+) -> Result<Option<(RepoFacts, Option<Page<TreeRow>>)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
+            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
+            p.head_sequence,
+            page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
+            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?"
+        FROM repo_facts($1, $2) r
+        LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
+        LEFT JOIN LATERAL (
+            SELECT files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size
+            FROM tree_files(
+                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $5, NULL, $6
+            ) files
+            JOIN contents c ON c.id = files.content_id
+            ORDER BY files.path COLLATE "C"
+        ) page ON true
+        "#,
+        query.repo,
+        query.identity,
+        query.branch,
+        query.at,
+        behind(query.after),
+        query.limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let facts = facts_of!(first);
+    let page = first.head_sequence.map(|head_sequence| Page {
+        head_sequence,
+        entries: rows.into_iter().filter_map(|row| tree_row!(row)).collect(),
+    });
+    Ok(Some((facts, page)))
 }
 
-/// The smallest and the largest batch of files that a walk through a directory reads.
-const BATCH_ROWS_MIN: usize = 8;
-const BATCH_ROWS_MAX: usize = 512;
+/// The same with the children of a directory, `""` being the root. The cost is that of the children listed: from each
+/// directory the walk jumps behind all that is in it.
+///
+/// What is in a directory `a` sorts behind `a.b`, but `a.b` sorts behind a file `a`. So an `after` with a slash at its end
+/// was a directory, and one without was a file if there is one.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn repo_facts_and_directory_page(
+    executor: impl PgExecutor<'_>,
+    query: &PageQuery<'_>,
+    directory: &str,
+) -> Result<Option<(RepoFacts, Option<Page<DirectoryRow>>)>> {
+    let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
+    let before = (!directory.is_empty()).then(|| behind_directory(directory));
+    let after = query.after.trim_end_matches('/');
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
+            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
+            p.head_sequence,
+            page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
+            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?"
+        FROM repo_facts($1, $2) r
+        LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
+        LEFT JOIN LATERAL (
+            WITH RECURSIVE start AS (
+                SELECT CASE
+                    WHEN $5 = '' THEN $9
+                    -- A control character follows nothing but the path itself, a zero everything below it.
+                    WHEN NOT $6 AND EXISTS (
+                        SELECT 1
+                        FROM tree_files(
+                            p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
+                            $5, $5 || chr(1), 1
+                        )
+                    ) THEN greatest($5 || chr(1) COLLATE "C", $9)
+                    ELSE greatest($5 || '0' COLLATE "C", $9)
+                END AS path
+            ),
+            child AS (
+                SELECT found.path, found.content_id, found.mode, 1::bigint AS number
+                FROM start
+                CROSS JOIN LATERAL tree_files(
+                    p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
+                    start.path, $8, 1
+                ) found
+                UNION ALL
+                SELECT next.path, next.content_id, next.mode, child.number + 1
+                FROM child
+                CROSS JOIN LATERAL tree_files(
+                    p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
+                    CASE strpos(substr(child.path, length($9) + 1), '/')
+                        WHEN 0 THEN child.path || chr(1)
+                        ELSE $9 || split_part(substr(child.path, length($9) + 1), '/', 1) || '0'
+                    END,
+                    $8, 1
+                ) next
+                WHERE child.number < $7
+            )
+            SELECT child.number, child.path, child.content_id, child.mode, c.version_id, c.content_hash, c.size
+            FROM child
+            JOIN contents c ON c.id = child.content_id
+        ) page ON true
+        ORDER BY page.number
+        "#,
+        query.repo,
+        query.identity,
+        query.branch,
+        query.at,
+        after,
+        after != query.after,
+        query.limit,
+        before,
+        prefix,
+    )
+    .fetch_all(executor)
+    .await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let facts = facts_of!(first);
+    let page = first.head_sequence.map(|head_sequence| Page {
+        head_sequence,
+        entries: rows.into_iter().filter_map(|row| tree_row!(row)).map(|row| child_of(&prefix, row)).collect(),
+    });
+    Ok(Some((facts, page)))
+}
+
+/// The child of a directory in which a file is, at whatever depth.
+fn child_of(prefix: &str, file: TreeRow) -> DirectoryRow {
+    match file.path[prefix.len()..].split_once('/') {
+        None => DirectoryRow::File(file),
+        Some((name, _)) => DirectoryRow::Directory(format!("{prefix}{name}")),
+    }
+}
 
 /// A child of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]

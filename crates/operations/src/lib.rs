@@ -49,7 +49,7 @@ pub use import::ImportChange;
 pub use limits::{Limits, VARIABLES as LIMIT_VARIABLES};
 pub use maintenance::Maintenance;
 pub use presign::{ArchiveSigner, SignedArchive, VARIABLES as ARCHIVE_VARIABLES};
-pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint};
+pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
 pub use write::IdempotencyKey;
 

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use docstore_auth::Caller;
 use docstore_blobs::{BlobKey, BlobStream, Stored};
 use docstore_database::{
-    access::repo_facts_and_file,
+    access::{RepoFacts, repo_facts_and_file},
     commits,
     contents::StoredBytes,
     releases,
-    trees::{self, DirectoryRow, FileRow, TreeQuery, TreeRow, behind, behind_directory},
+    trees::{self, DirectoryRow, FileRow, Page, PageQuery, TreeRow},
 };
 use docstore_models::{
     ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
@@ -42,6 +42,15 @@ pub struct PinnedTree {
     pub(crate) branch_id: i64,
     pub(crate) branch: String,
     pub(crate) at: i64,
+}
+
+/// One page of a tree or of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TreePage<Entry> {
+    /// What is on the page.
+    pub entries: Vec<Entry>,
+    /// Whether the answer can never change: it is for a sequence that the branch has passed.
+    pub settled: bool,
 }
 
 /// The bytes of a file.
@@ -138,83 +147,79 @@ impl Operations {
         }
     }
 
-    /// One page of a tree, in bytewise order of the paths.
+    /// One page of a tree, in bytewise order of the paths, for whoever may read the repo: the right to it and the page in
+    /// one round trip.
     ///
     /// # Errors
-    /// `BRANCH_NOT_FOUND`.
+    /// As [`Operations::access`]; then `BRANCH_NOT_FOUND`.
     pub async fn tree_page(
         &self,
-        reader: &Reader,
+        caller: &Caller,
+        repo: &str,
         point: &ReadPoint,
         after: &str,
         limit: Option<i64>,
-    ) -> Result<Vec<TreeEntry>> {
-        let from = behind(after);
-        let query = TreeQuery {
-            repo_id: reader.repo_id(),
-            branch: &point.branch,
-            at: point.at,
-            from: &from,
-            before: None,
-            limit: Some(self.limits().page(limit, 100)),
-        };
-        let rows: Vec<TreeRow> = trees::tree(self.pool(), &query).try_collect().await?;
-        if rows.is_empty() {
-            self.require_branch(reader, &point.branch).await?;
-        }
-        Ok(rows.into_iter().map(tree_entry).collect())
+    ) -> Result<TreePage<TreeEntry>> {
+        let query = self.page_query(caller, repo, point, after, limit);
+        let found = trees::repo_facts_and_tree_page(self.pool(), &query).await?;
+        self.judged_page(caller, repo, point, found, tree_entry)
     }
 
-    /// The children of a directory; `""` is the root. The cost is that of the children, however much is below them.
+    /// The same with the children of a directory; `""` is the root. The cost is that of the children, however much is below
+    /// them.
     ///
     /// # Errors
-    /// `BRANCH_NOT_FOUND`.
+    /// As [`Operations::tree_page`].
     pub async fn directory(
         &self,
-        reader: &Reader,
+        caller: &Caller,
+        repo: &str,
         point: &ReadPoint,
         directory: &str,
         after: &str,
         limit: Option<i64>,
-    ) -> Result<Vec<DirectoryEntry>> {
-        let directory = directory.trim_matches('/');
-        let from = self.behind_child(reader, point, after).await?;
-        let query = TreeQuery {
-            repo_id: reader.repo_id(),
-            branch: &point.branch,
-            at: point.at,
-            from: &from,
-            before: None,
-            limit: None,
-        };
-        let limit = usize::try_from(self.limits().page(limit, 100)).unwrap_or(100);
-        let mut connection = self.pool().acquire().await?;
-        let rows = trees::directory(&mut connection, &query, directory, limit).await?;
-        connection.done();
-        if rows.is_empty() {
-            self.require_branch(reader, &point.branch).await?;
-        }
-        Ok(rows
-            .into_iter()
-            .map(|row| match row {
-                DirectoryRow::File(file) => DirectoryEntry::File(tree_entry(file)),
-                DirectoryRow::Directory(path) => DirectoryEntry::Directory { path },
-            })
-            .collect())
+    ) -> Result<TreePage<DirectoryEntry>> {
+        let query = self.page_query(caller, repo, point, after, limit);
+        let found = trees::repo_facts_and_directory_page(self.pool(), &query, directory.trim_matches('/')).await?;
+        self.judged_page(caller, repo, point, found, |row| match row {
+            DirectoryRow::File(file) => DirectoryEntry::File(tree_entry(file)),
+            DirectoryRow::Directory(path) => DirectoryEntry::Directory { path },
+        })
     }
 
-    /// The first path behind a child of a directory that was listed. What is in a directory `a` sorts behind `a.b`, but
-    /// `a.b` sorts behind a file `a`, so it matters which it was. A slash at the end says that it was a directory; without
-    /// one it was a file if there is one.
-    async fn behind_child(&self, reader: &Reader, point: &ReadPoint, child: &str) -> Result<String> {
-        let name = child.trim_end_matches('/');
-        if name.is_empty() {
-            return Ok(String::new());
+    fn page_query<'a>(
+        &self,
+        caller: &'a Caller,
+        repo: &'a str,
+        point: &'a ReadPoint,
+        after: &'a str,
+        limit: Option<i64>,
+    ) -> PageQuery<'a> {
+        PageQuery {
+            repo,
+            identity: caller.rights_of().as_str(),
+            branch: &point.branch,
+            at: point.at,
+            after,
+            limit: self.limits().page(limit, 100),
         }
-        let (repo_id, names) = (reader.repo_id(), [name.to_owned()]);
-        let is_file =
-            name == child && !trees::files(self.pool(), repo_id, &point.branch, point.at, &names).await?.is_empty();
-        Ok(if is_file { behind(name) } else { behind_directory(name) })
+    }
+
+    fn judged_page<Row, Entry>(
+        &self,
+        caller: &Caller,
+        repo: &str,
+        point: &ReadPoint,
+        found: Option<(RepoFacts, Option<Page<Row>>)>,
+        entry: impl Fn(Row) -> Entry,
+    ) -> Result<TreePage<Entry>> {
+        let (facts, page) = found.map_or((None, None), |(facts, page)| (Some(facts), page));
+        let _reader: Reader = self.judge(caller, repo, facts)?.try_into()?;
+        let page = page.ok_or_else(Error::branch_not_found)?;
+        Ok(TreePage {
+            settled: point.at.is_some_and(|at| at <= page.head_sequence),
+            entries: page.entries.into_iter().map(entry).collect(),
+        })
     }
 
     pub(crate) async fn require_branch(&self, reader: &Reader, branch: &str) -> Result<()> {

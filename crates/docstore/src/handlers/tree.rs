@@ -4,8 +4,8 @@ use axum::{
     http::{HeaderMap, HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use docstore_models::{ArchivePathsRequest, DirectoryEntry, MAIN_BRANCH, PresignResponse};
-use docstore_operations::{ReadPoint, SignedArchive};
+use docstore_models::{ArchivePathsRequest, MAIN_BRANCH, PresignResponse};
+use docstore_operations::{ReadPoint, Reader, SignedArchive};
 use docstore_service::Json;
 
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
 /// Where the parameters `branch` and `at` point.
 pub(crate) async fn point(
     state: &AppState,
-    reader: &docstore_operations::Reader,
+    reader: &Reader,
     params: &Params,
 ) -> ApiResult<ReadPoint> {
     let at = match params.text("at") {
@@ -48,27 +48,32 @@ pub(crate) async fn point(
         Ordinary, InRepo))]
 pub(crate) async fn tree(
     State(state): State<AppState>,
-    RepoReader(reader): RepoReader<READ>,
+    RepoName(repo): RepoName,
+    RepoCaller(caller): RepoCaller<READ>,
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {
-    let point = point(&state, &reader, &params).await?;
+    let at = match params.text("at").map(str::parse) {
+        None => None,
+        Some(Ok(sequence)) => Some(sequence),
+        // Only the name of a release has to be looked up, by somebody who may.
+        Some(Err(_)) => {
+            let reader: Reader = state.operations.access(&caller, &repo).await?.try_into()?;
+            point(&state, &reader, &params).await?.at
+        }
+    };
+    let point = ReadPoint { branch: params.branch(), at };
     let limit = params.limit()?;
     let after = params.text("after").unwrap_or_default();
-    let settled = match point.at {
-        None => false,
-        Some(_) => state.operations.pin(&reader, &point).await?.settled,
-    };
     if let Some(directory) = params.text("dir") {
-        let children: Vec<DirectoryEntry> =
-            state.operations.directory(&reader, &point, directory, after, limit).await?;
-        return tagged_json(&headers, &children, Caching::of(settled));
+        let page = state.operations.directory(&caller, &repo, &point, directory, after, limit).await?;
+        return tagged_json(&headers, &page.entries, Caching::of(page.settled));
     }
-    let entries = state.operations.tree_page(&reader, &point, after, limit).await?;
+    let page = state.operations.tree_page(&caller, &repo, &point, after, limit).await?;
     if is_go_sdk(&headers) {
-        return Ok(list_for(true, "entries", entries));
+        return Ok(list_for(true, "entries", page.entries));
     }
-    tagged_json(&headers, &entries, Caching::of(settled)).map(varied)
+    tagged_json(&headers, &page.entries, Caching::of(page.settled)).map(varied)
 }
 
 fn tar_response(body: Body) -> Response {

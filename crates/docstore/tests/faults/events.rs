@@ -49,35 +49,40 @@ impl Reader {
             let address = self.addresses[self.connections % 2].lock().unwrap().clone();
             let request = self.http.request(Method::GET, address + self.path);
             let last = self.received.last().map(|(position, _)| position.to_string());
-            // Half of them name the last one as browsers do, the others as the contract's clients do.
+            // Every other time it names the last one as browsers do, else as the contract's clients do.
             let request: RequestBuilder = match last {
                 None => request.query(&[("since_seq", "0")]),
-                Some(last) if self.patience.is_multiple_of(2) => request.header("Last-Event-ID", last),
+                Some(last) if (self.connections / 2).is_multiple_of(2) => request.header("Last-Event-ID", last),
                 Some(last) => request.query(&[("since_seq", last)]),
             };
             // A server that was killed refuses; the other one does not.
             let Ok(response) = request.send().await else { continue };
             assert_eq!(response.status(), 200);
-            let reading = read(response, self.patience, &mut self.received);
-            let mut seen = end.clone();
+            let known = *end.borrow_and_update();
+            let reading = read(response, self.patience, known, &mut self.received);
             tokio::select! {
                 () = reading => {}
                 // What came meanwhile is in the list already; the rest comes with the next connection.
-                _ = seen.wait_for(Option::is_some), if end.borrow().is_none() => {}
+                _ = end.changed() => {}
             }
-            let end = *end.borrow_and_update();
-            if end.is_some_and(|end| self.received.last().is_some_and(|(position, _)| *position >= end)) {
+            let known = *end.borrow();
+            if has_come(known, &self.received) {
                 return self.received;
             }
         }
     }
 }
 
-/// Reads so many events, or as many as come before the connection breaks.
-async fn read(mut response: Response, count: usize, received: &mut Vec<Received>) {
+/// Whether the last event that there will be is known, and has come.
+fn has_come(end: Option<i64>, received: &[Received]) -> bool {
+    end.is_some_and(|end| received.last().is_some_and(|(position, _)| *position >= end))
+}
+
+/// Reads so many events, or as many as come before the connection breaks, and none behind the last one.
+async fn read(mut response: Response, count: usize, end: Option<i64>, received: &mut Vec<Received>) {
     let mut text = Vec::new();
     let mut left = count;
-    while left > 0 {
+    while left > 0 && !has_come(end, received) {
         let Ok(Some(chunk)) = response.chunk().await else { return };
         text.extend_from_slice(&chunk);
         while let Some(length) = text.windows(2).position(|pair| pair == b"\n\n") {
