@@ -22,11 +22,7 @@ use crate::{
 };
 
 /// Where the parameters `branch` and `at` point.
-pub(crate) async fn point(
-    state: &AppState,
-    reader: &Reader,
-    params: &Params,
-) -> ApiResult<ReadPoint> {
+pub(crate) async fn point(state: &AppState, reader: &Reader, params: &Params) -> ApiResult<ReadPoint> {
     let at = match params.text("at") {
         None => None,
         Some(text) => Some(state.operations.resolve_at(reader, text).await?),
