@@ -1,4 +1,4 @@
-//! Orgs and their members.
+//! Orgs.
 
 use docstore_models::{Org, OrgRole};
 use sqlx::PgExecutor;
@@ -101,38 +101,13 @@ pub async fn org_has_repos(executor: impl PgExecutor<'_>, org_id: i64) -> Result
     Ok(row.exists)
 }
 
-/// Leaves a tombstone for an org and removes its members.
+/// Leaves a tombstone for an org and removes its members and invitations.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn delete_org(connection: &mut sqlx::PgConnection, org_id: i64) -> Result<()> {
     sqlx::query!("DELETE FROM org_members WHERE org_id = $1", org_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM org_invites WHERE org_id = $1", org_id).execute(&mut *connection).await?;
     sqlx::query!("UPDATE orgs SET deleted_at = now() WHERE id = $1", org_id).execute(connection).await?;
-    Ok(())
-}
-
-/// Makes an identity a member or owner, or changes which.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn set_member(
-    executor: impl PgExecutor<'_>,
-    org_id: i64,
-    identity: &str,
-    role: OrgRole,
-    invited_by: &str,
-) -> Result<()> {
-    sqlx::query!(
-        r#"
-        INSERT INTO org_members (org_id, identity, role, invited_by) VALUES ($1, $2, $3::text::org_role, $4)
-        ON CONFLICT (org_id, identity) DO UPDATE SET role = excluded.role
-        "#,
-        org_id,
-        identity,
-        role.as_str(),
-        invited_by,
-    )
-    .execute(executor)
-    .await?;
     Ok(())
 }

@@ -89,6 +89,17 @@ pub async fn hold_repo(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<()
     Ok(())
 }
 
+/// Whether a repo is still there; for one that is held, until the transaction ends.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn is_live(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<bool> {
+    let row = sqlx::query!("SELECT id FROM repos WHERE id = $1 AND deleted_at IS NULL", repo_id)
+        .fetch_optional(executor)
+        .await?;
+    Ok(row.is_some())
+}
+
 /// Waits until nobody writes to a live repo, and keeps everybody from it until the transaction ends: for removing
 /// branches or the repo itself.
 ///
@@ -129,6 +140,10 @@ pub async fn lock_roles(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<b
 pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
     sqlx::query!("DELETE FROM roles WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM releases WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM proposals WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    // With their comments and refs.
+    sqlx::query!("DELETE FROM issues WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM issue_counters WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM event_subscriptions WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("UPDATE branches SET deleted_at = now() WHERE repo_id = $1 AND deleted_at IS NULL", repo_id)

@@ -62,6 +62,7 @@ impl Server {
             limits: settings.limits.clone(),
             global_admin: settings.bootstrap_admin.clone(),
             clock: system_clock(),
+            random: system_random(),
             on_commit: Arc::new(move || wake.commit_happened()),
         });
         let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random(), None)?;

@@ -57,6 +57,14 @@ error_codes! {
     BranchNotFound = "BRANCH_NOT_FOUND", 404;
     /// The org does not exist.
     OrgNotFound = "ORG_NOT_FOUND", 404;
+    /// The invitation does not exist.
+    InviteNotFound = "INVITE_NOT_FOUND", 404;
+    /// The proposal does not exist.
+    ProposalNotFound = "PROPOSAL_NOT_FOUND", 404;
+    /// The issue does not exist.
+    IssueNotFound = "ISSUE_NOT_FOUND", 404;
+    /// The comment does not exist.
+    CommentNotFound = "COMMENT_NOT_FOUND", 404;
     /// The release does not exist.
     ReleaseNotFound = "RELEASE_NOT_FOUND", 404;
     /// The path exists, the method does not; `Allow` lists those that do.
@@ -75,6 +83,8 @@ error_codes! {
     RepoExists = "REPO_EXISTS", 409;
     /// The name is taken.
     OrgExists = "ORG_EXISTS", 409;
+    /// The branch has an open proposal.
+    ProposalExists = "PROPOSAL_EXISTS", 409;
     /// The branch is merged or abandoned.
     BranchNotActive = "BRANCH_NOT_ACTIVE", 409;
     /// The branch is a draft.

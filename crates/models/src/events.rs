@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{Identity, OrgRole};
+use crate::{CloseReason, Identity, OrgRole, RefType};
 
 /// The prefix of every event type.
 pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
@@ -26,6 +26,29 @@ pub enum EventData {
         identity: Identity,
         role: OrgRole,
         added_by: String,
+    },
+    OrgMemberRemoved {
+        org: String,
+        identity: String,
+        removed_by: String,
+    },
+    /// Additive, as the other two about invitations. None of them carries the token.
+    OrgInviteCreated {
+        org: String,
+        invite_id: Uuid,
+        email: String,
+        role: OrgRole,
+        invited_by: String,
+    },
+    OrgInviteAccepted {
+        org: String,
+        invite_id: Uuid,
+        identity: String,
+    },
+    OrgInviteRevoked {
+        org: String,
+        invite_id: Uuid,
+        revoked_by: String,
     },
     RepoCreated {
         repo: String,
@@ -96,6 +119,96 @@ pub enum EventData {
         name: String,
         deleted_by: String,
     },
+    /// `sequence` is the head of the branch.
+    ProposalOpened {
+        repo: String,
+        branch: String,
+        base_branch: String,
+        proposal_id: Uuid,
+        author: String,
+        sequence: i64,
+    },
+    /// Additive.
+    ProposalUpdated {
+        repo: String,
+        branch: String,
+        proposal_id: Uuid,
+        updated_by: String,
+    },
+    /// `closed_by` is additive.
+    ProposalClosed {
+        repo: String,
+        branch: String,
+        proposal_id: Uuid,
+        closed_by: String,
+    },
+    /// Additive.
+    ProposalReopened {
+        repo: String,
+        branch: String,
+        base_branch: String,
+        proposal_id: Uuid,
+        sequence: i64,
+        reopened_by: String,
+    },
+    ProposalMerged {
+        repo: String,
+        branch: String,
+        base_branch: String,
+        proposal_id: Uuid,
+    },
+    IssueOpened {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        author: String,
+    },
+    IssueUpdated {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+    },
+    IssueClosed {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        reason: CloseReason,
+        closed_by: String,
+    },
+    IssueReopened {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+    },
+    IssueCommentCreated {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        comment_id: Uuid,
+        author: String,
+    },
+    IssueCommentUpdated {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        comment_id: Uuid,
+    },
+    /// Additive.
+    IssueCommentDeleted {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        comment_id: Uuid,
+        deleted_by: String,
+    },
+    /// Additive: somebody tied the issue to a proposal or commit. What a text mentions is tied silently.
+    IssueRefAdded {
+        repo: String,
+        issue_id: Uuid,
+        number: i64,
+        ref_type: RefType,
+        ref_id: String,
+    },
     /// `role` is `""` when the role was taken away.
     RoleChanged {
         repo: String,
@@ -140,6 +253,23 @@ impl EventData {
             Self::BranchAutomergeDisabled { .. } => "com.docstore.branch.automerge.disabled",
             Self::ReleaseCreated { .. } => "com.docstore.release.created",
             Self::ReleaseDeleted { .. } => "com.docstore.release.deleted",
+            Self::OrgMemberRemoved { .. } => "com.docstore.org.member.removed",
+            Self::OrgInviteCreated { .. } => "com.docstore.org.invite.created",
+            Self::OrgInviteAccepted { .. } => "com.docstore.org.invite.accepted",
+            Self::OrgInviteRevoked { .. } => "com.docstore.org.invite.revoked",
+            Self::ProposalOpened { .. } => "com.docstore.proposal.opened",
+            Self::ProposalUpdated { .. } => "com.docstore.proposal.updated",
+            Self::ProposalClosed { .. } => "com.docstore.proposal.closed",
+            Self::ProposalReopened { .. } => "com.docstore.proposal.reopened",
+            Self::ProposalMerged { .. } => "com.docstore.proposal.merged",
+            Self::IssueOpened { .. } => "com.docstore.issue.opened",
+            Self::IssueUpdated { .. } => "com.docstore.issue.updated",
+            Self::IssueClosed { .. } => "com.docstore.issue.closed",
+            Self::IssueReopened { .. } => "com.docstore.issue.reopened",
+            Self::IssueCommentCreated { .. } => "com.docstore.issue.comment.created",
+            Self::IssueCommentUpdated { .. } => "com.docstore.issue.comment.updated",
+            Self::IssueCommentDeleted { .. } => "com.docstore.issue.comment.deleted",
+            Self::IssueRefAdded { .. } => "com.docstore.issue.ref.added",
             Self::RoleChanged { .. } => "com.docstore.role.changed",
             Self::RepoPurged { .. } => "com.docstore.repo.purged",
             Self::CommitsImported { .. } => "com.docstore.commits.imported",
@@ -151,9 +281,13 @@ impl EventData {
     #[must_use]
     pub fn subject(&self) -> String {
         match self {
-            Self::OrgCreated { org, .. } | Self::OrgDeleted { org, .. } | Self::OrgMemberAdded { org, .. } => {
-                format!("/orgs/{org}")
-            }
+            Self::OrgCreated { org, .. }
+            | Self::OrgDeleted { org, .. }
+            | Self::OrgMemberAdded { org, .. }
+            | Self::OrgMemberRemoved { org, .. }
+            | Self::OrgInviteCreated { org, .. }
+            | Self::OrgInviteAccepted { org, .. }
+            | Self::OrgInviteRevoked { org, .. } => format!("/orgs/{org}"),
             Self::RepoCreated { repo, .. }
             | Self::RepoDeleted { repo, .. }
             | Self::CommitCreated { repo, .. }
@@ -166,6 +300,19 @@ impl EventData {
             | Self::BranchAutomergeDisabled { repo, .. }
             | Self::ReleaseCreated { repo, .. }
             | Self::ReleaseDeleted { repo, .. }
+            | Self::ProposalOpened { repo, .. }
+            | Self::ProposalUpdated { repo, .. }
+            | Self::ProposalClosed { repo, .. }
+            | Self::ProposalReopened { repo, .. }
+            | Self::ProposalMerged { repo, .. }
+            | Self::IssueOpened { repo, .. }
+            | Self::IssueUpdated { repo, .. }
+            | Self::IssueClosed { repo, .. }
+            | Self::IssueReopened { repo, .. }
+            | Self::IssueCommentCreated { repo, .. }
+            | Self::IssueCommentUpdated { repo, .. }
+            | Self::IssueCommentDeleted { repo, .. }
+            | Self::IssueRefAdded { repo, .. }
             | Self::RoleChanged { repo, .. }
             | Self::RepoPurged { repo, .. }
             | Self::CommitsImported { repo, .. } => repo.clone(),

@@ -154,12 +154,31 @@ impl GlobalAdmin {
     }
 }
 
+/// Proof that the caller may see who is in an org.
+#[derive(Clone, Debug)]
+pub struct OrgReader {
+    pub(crate) org_id: i64,
+    pub(crate) name: String,
+}
+
 /// Proof that the caller may administer an org.
 #[derive(Clone, Debug)]
 pub struct OrgOwner {
     pub(crate) caller: Caller,
     pub(crate) org_id: i64,
     pub(crate) name: String,
+}
+
+/// Lets in whoever wrote something, and maintainers.
+///
+/// # Errors
+/// `FORBIDDEN` for everybody else, with the contract's sentence.
+pub(crate) fn require_author(access: &Access, author: &str, of_what: &'static str) -> Result<()> {
+    if access.identity() == author || access.role >= Role::Maintainer {
+        return Ok(());
+    }
+    tracing::info!(identity = access.identity(), repo = access.repo(), needed = of_what, "access denied");
+    Err(Error::refused(ErrorCode::Forbidden, format!("forbidden: must be {of_what} author or maintainer")))
 }
 
 impl Operations {

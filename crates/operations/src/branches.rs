@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, Writer,
+    proposals::abandon_proposal,
     write::{Write, begin},
 };
 
@@ -39,9 +40,9 @@ pub fn branch_etag(branch: &Branch) -> String {
 /// The condition of an `If-Match` header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum IfMatch {
-    /// `*`: the branch exists.
+    /// `*`: it exists.
     Any,
-    /// The branch has exactly this tag, as it came, quotes included.
+    /// It has exactly this tag, as it came, quotes included.
     Tag(String),
 }
 
@@ -150,7 +151,7 @@ impl Operations {
         self.finish(write, UpdateBranchResponse { name: name.to_owned(), draft }).await
     }
 
-    /// Abandons a branch. It stays readable until it is purged.
+    /// Abandons a branch, and closes its open proposal. It stays readable until it is purged.
     ///
     /// # Errors
     /// On `main`; `BRANCH_NOT_FOUND`; `BRANCH_NOT_ACTIVE`; `PRECONDITION_FAILED`.
@@ -170,6 +171,7 @@ impl Operations {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is already merged or abandoned"));
         }
         branches::set_status(&mut *write.transaction, &locked, BranchStatus::Abandoned).await?;
+        abandon_proposal(&mut write, maintainer.repo(), &locked, maintainer.identity()).await?;
         let event = EventData::BranchAbandoned {
             repo: maintainer.repo().to_owned(),
             branch: name.to_owned(),
@@ -228,6 +230,16 @@ pub(crate) async fn lock_to_write(
         .ok_or_else(Error::branch_not_found)
 }
 
+/// Refuses when a condition asks for another tag than the current one of something that exists.
+pub(crate) fn check_condition(if_match: Option<&IfMatch>, etag: &str) -> Result<()> {
+    match if_match {
+        Some(IfMatch::Tag(tag)) if *tag != format!("\"{etag}\"") => {
+            Err(Error::refused(ErrorCode::PreconditionFailed, "ETag mismatch"))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Locks a branch and checks the condition under the lock.
 async fn lock_for_change(
     write: &mut Write,
@@ -236,10 +248,6 @@ async fn lock_for_change(
     if_match: Option<&IfMatch>,
 ) -> Result<LockedBranch> {
     let locked = lock_to_write(write, access, name, false).await?;
-    if let Some(IfMatch::Tag(tag)) = if_match
-        && *tag != format!("\"{}\"", branch_etag(&locked.branch.to_wire(access.repo())))
-    {
-        return Err(Error::refused(ErrorCode::PreconditionFailed, "ETag mismatch"));
-    }
+    check_condition(if_match, &branch_etag(&locked.branch.to_wire(access.repo())))?;
     Ok(locked)
 }

@@ -431,10 +431,22 @@ pub(crate) fn expect_head(locked: &LockedBranch, expected: Option<i64>) -> Resul
     }
 }
 
+/// The longest title in bytes: it is one line of a list.
+const TITLE_BYTES_MAX: usize = 1024;
+
+/// Refuses a title that cannot be stored.
+pub(crate) fn check_title(title: &str) -> Result<()> {
+    check_text("title", title, TITLE_BYTES_MAX)
+}
+
 /// Refuses a text that is too long, or that PostgreSQL cannot store.
 pub(crate) fn check_text(what: &str, text: &str, bytes_max: usize) -> Result<()> {
     if text.len() > bytes_max {
-        reached(if what == "imported_from" { "imported_from_bytes" } else { "message_bytes" });
+        reached(match what {
+            "imported_from" => "imported_from_bytes",
+            "title" => "title_bytes",
+            _ => "message_bytes",
+        });
         return Err(Error::refused(ErrorCode::PayloadTooLarge, format!("{what} is longer than {bytes_max} bytes")));
     }
     if text.contains('\0') {

@@ -70,6 +70,12 @@ impl Error {
         Self::refused(ErrorCode::BranchNotFound, "branch not found")
     }
 
+    /// A page cannot start behind something that is not in the list.
+    #[must_use]
+    pub fn invalid_cursor() -> Self {
+        Self::bad_request("invalid pagination cursor")
+    }
+
     /// The stable word.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

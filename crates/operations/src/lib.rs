@@ -18,11 +18,16 @@ mod commit;
 mod contents;
 mod error;
 mod import;
+mod issue_comments;
+mod issues;
 mod limits;
 mod maintenance;
+mod mentions;
 mod merge;
+mod org_members;
 mod orgs;
 mod presign;
+mod proposals;
 mod purge;
 mod reads;
 mod rebase;
@@ -34,11 +39,12 @@ mod write;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
+use docstore_auth::Random;
 use docstore_blobs::BlobStore;
 use docstore_database::Pool;
 use docstore_models::Identity;
 
-pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, Reader, Writer};
+pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, OrgReader, Reader, Writer};
 pub use archive::ArchiveEntry;
 pub use branches::{BranchQuery, IfMatch, branch_etag};
 pub use changes::{ChangedBytes, FileChange};
@@ -46,9 +52,11 @@ pub use commit::CommitChange;
 pub use contents::Upload;
 pub use error::{Error, Result};
 pub use import::ImportChange;
+pub use issues::IssueQuery;
 pub use limits::{Limits, VARIABLES as LIMIT_VARIABLES};
 pub use maintenance::Maintenance;
 pub use presign::{ArchiveSigner, SignedArchive, VARIABLES as ARCHIVE_VARIABLES};
+pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
 pub use write::IdempotencyKey;
@@ -71,6 +79,7 @@ struct Inner {
     limits: Limits,
     global_admin: Option<Identity>,
     clock: Clock,
+    random: Random,
     on_commit: OnCommit,
 }
 
@@ -86,6 +95,8 @@ pub struct Parts {
     pub global_admin: Option<Identity>,
     /// The time for events and expiries. Commits take the database's.
     pub clock: Clock,
+    /// Where tokens come from.
+    pub random: Random,
     /// What to call after a commit.
     pub on_commit: OnCommit,
 }
@@ -94,8 +105,8 @@ impl Operations {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, blobs, limits, global_admin, clock, on_commit } = parts;
-        Self { inner: Arc::new(Inner { pool, blobs, limits, global_admin, clock, on_commit }) }
+        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit } = parts;
+        Self { inner: Arc::new(Inner { pool, blobs, limits, global_admin, clock, random, on_commit }) }
     }
 
     /// The bounds in force.

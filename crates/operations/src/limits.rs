@@ -102,4 +102,10 @@ impl Limits {
         }
         asked.unwrap_or(default).min(self.page_rows_max)
     }
+
+    /// The size of a page of a list that nobody has to page: everything when nothing was asked for.
+    #[must_use]
+    pub fn optional_page(&self, asked: Option<i64>) -> Option<i64> {
+        asked.map(|asked| self.page(Some(asked), asked))
+    }
 }

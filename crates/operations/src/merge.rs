@@ -17,6 +17,7 @@ use crate::{
     Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, expect_head},
+    proposals::merge_proposal,
     write::{Write, begin},
 };
 
@@ -65,6 +66,7 @@ impl Operations {
             sequence = append_merge(&mut write, maintainer, &main, &request.branch, &changes).await?;
         }
         branches::set_status(&mut *write.transaction, &branch, BranchStatus::Merged).await?;
+        merge_proposal(&mut write, maintainer.repo(), &branch).await?;
         let event = EventData::BranchMerged {
             repo: maintainer.repo().to_owned(),
             branch: request.branch.clone(),

@@ -1,12 +1,12 @@
 //! Orgs.
 
 use docstore_auth::Caller;
-use docstore_database::orgs;
+use docstore_database::{org_members, orgs};
 use docstore_models::{ErrorCode, EventData, Org, OrgName, OrgRole};
 
-use crate::{Error, IdempotencyKey, Operations, OrgOwner, Result, write::begin};
+use crate::{Error, IdempotencyKey, Operations, OrgOwner, OrgReader, Result, write::begin};
 
-fn org_not_found() -> Error {
+pub(crate) fn org_not_found() -> Error {
     Error::refused(ErrorCode::OrgNotFound, "org not found")
 }
 
@@ -28,7 +28,15 @@ impl Operations {
             }
             other => other?,
         };
-        orgs::set_member(&mut *write.transaction, org_id, identity, OrgRole::Owner, identity).await?;
+        org_members::set_member(
+            &mut *write.transaction,
+            org_id,
+            name.as_str(),
+            caller.identity(),
+            OrgRole::Owner,
+            identity,
+        )
+        .await?;
         write.note(None, &EventData::OrgCreated { org: org.name.clone(), created_by: identity.to_owned() })?;
         self.finish(write, org).await
     }
@@ -49,6 +57,19 @@ impl Operations {
     pub async fn org(&self, caller: &Caller, name: &str) -> Result<Org> {
         let facts = orgs::org_facts(self.pool(), name, caller.rights_of().as_str()).await?.ok_or_else(org_not_found)?;
         Ok(facts.org)
+    }
+
+    /// Lets somebody in who may see who is in an org: its members, or the global admin.
+    ///
+    /// # Errors
+    /// `ORG_NOT_FOUND`, then `FORBIDDEN`.
+    pub async fn org_reader(&self, caller: &Caller, name: &str) -> Result<OrgReader> {
+        let facts = orgs::org_facts(self.pool(), name, caller.rights_of().as_str()).await?.ok_or_else(org_not_found)?;
+        if facts.role.is_some() || self.is_global_admin(caller.rights_of()) {
+            return Ok(OrgReader { org_id: facts.org_id, name: facts.org.name });
+        }
+        tracing::info!(identity = caller.identity().as_str(), org = name, needed = "org member", "access denied");
+        Err(Error::refused(ErrorCode::Forbidden, "forbidden: not an org member"))
     }
 
     /// Lets somebody in who may administer an org: an owner, or the global admin.

@@ -86,7 +86,7 @@ impl Operations {
         let mut connection = self.pool().acquire().await?;
         let page = releases::list_releases(&mut connection, reader.repo_id(), reader.repo(), after, limit).await?;
         connection.done();
-        page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
+        page.ok_or_else(Error::invalid_cursor)
     }
 
     /// One release.

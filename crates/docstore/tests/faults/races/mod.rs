@@ -96,6 +96,7 @@ async fn operations(app: &TestApp) -> Operations {
         limits: Limits::default(),
         global_admin: Some(Identity::parse(ADMIN).unwrap()),
         clock: docstore_auth::system_clock(),
+        random: docstore_auth::system_random(),
         on_commit: Arc::new(|| {}),
     })
 }

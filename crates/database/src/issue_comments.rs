@@ -1,0 +1,168 @@
+//! Comments on issues.
+
+use chrono::{DateTime, Utc};
+use docstore_models::IssueComment;
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{Result, error::timestamp};
+
+struct RawComment {
+    id: Uuid,
+    issue_id: Uuid,
+    body: String,
+    author: String,
+    created_at: DateTime<Utc>,
+    edited_at: Option<DateTime<Utc>>,
+}
+
+impl RawComment {
+    fn into_wire(self, repo: &str) -> IssueComment {
+        IssueComment {
+            id: self.id,
+            issue_id: self.issue_id,
+            repo: repo.to_owned(),
+            body: self.body,
+            author: self.author,
+            created_at: timestamp(self.created_at),
+            edited_at: self.edited_at.map(timestamp),
+        }
+    }
+}
+
+/// Adds a comment to an issue.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn create_comment(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    issue_id: Uuid,
+    body: &str,
+    author: &str,
+) -> Result<Uuid> {
+    let id = Uuid::now_v7();
+    sqlx::query!(
+        "INSERT INTO issue_comments (id, issue_id, repo_id, body, author) VALUES ($1, $2, $3, $4, $5)",
+        id,
+        issue_id,
+        repo_id,
+        body,
+        author,
+    )
+    .execute(executor)
+    .await?;
+    Ok(id)
+}
+
+/// The comments on an issue, oldest first, behind the one given; none when there is no such issue. `None` when there is no
+/// such comment to start after.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_comments(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    repo: &str,
+    number: i64,
+    after: Option<Uuid>,
+    limit: Option<i64>,
+) -> Result<Option<Vec<IssueComment>>> {
+    let after = match after {
+        None => None,
+        Some(id) => {
+            let row = sqlx::query!(
+                r#"
+                SELECT c.created_at
+                FROM issue_comments c
+                JOIN issues i ON i.id = c.issue_id
+                WHERE i.repo_id = $1 AND i.number = $2 AND c.id = $3
+                "#,
+                repo_id,
+                number,
+                id,
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            let Some(row) = row else { return Ok(None) };
+            Some((row.created_at, id))
+        }
+    };
+    let rows = sqlx::query_as!(
+        RawComment,
+        r#"
+        SELECT c.id, c.issue_id, c.body, c.author, c.created_at, c.edited_at
+        FROM issues i
+        JOIN issue_comments c ON c.issue_id = i.id
+        WHERE i.repo_id = $1
+            AND i.number = $2
+            AND ($3::timestamptz IS NULL OR (c.created_at, c.id) > ($3, $4::uuid))
+        ORDER BY c.created_at, c.id
+        LIMIT $5
+        "#,
+        repo_id,
+        number,
+        after.map(|(created_at, _)| created_at),
+        after.map(|(_, id)| id),
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(rows.into_iter().map(|row| row.into_wire(repo)).collect()))
+}
+
+/// Locks a comment on an issue of a repo that is held until the transaction ends, and answers it as it is then.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn lock_comment(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    repo: &str,
+    number: i64,
+    id: Uuid,
+) -> Result<Option<IssueComment>> {
+    let row = sqlx::query_as!(
+        RawComment,
+        r#"
+        SELECT c.id, c.issue_id, c.body, c.author, c.created_at, c.edited_at
+        FROM issue_comments c
+        JOIN issues i ON i.id = c.issue_id
+        WHERE i.repo_id = $1 AND i.number = $2 AND c.id = $3
+        FOR NO KEY UPDATE OF c
+        "#,
+        repo_id,
+        number,
+        id,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(|row| row.into_wire(repo)))
+}
+
+/// Replaces the text of a locked comment and answers it as it is now.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn update_comment(executor: impl PgExecutor<'_>, comment: IssueComment, body: &str) -> Result<IssueComment> {
+    let row = sqlx::query!(
+        r#"
+        UPDATE issue_comments SET body = $2, edited_at = clock_timestamp() WHERE id = $1
+        RETURNING edited_at AS "edited_at!"
+        "#,
+        comment.id,
+        body,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(IssueComment { body: body.to_owned(), edited_at: Some(timestamp(row.edited_at)), ..comment })
+}
+
+/// Deletes a locked comment.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_comment(executor: impl PgExecutor<'_>, id: Uuid) -> Result<()> {
+    sqlx::query!("DELETE FROM issue_comments WHERE id = $1", id).execute(executor).await?;
+    Ok(())
+}
