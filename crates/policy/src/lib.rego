@@ -1,0 +1,147 @@
+# The library of DocStore's policies: `import data.docstore.lib`. docs/policies.md describes each rule.
+package docstore.lib
+
+import rego.v1
+
+# The last word of each reviewer about the head. Reviews come newest first.
+latest_reviews contains review if {
+	some index, review in input.reviews
+	not spoke_later(index, review.reviewer)
+}
+
+spoke_later(index, reviewer) if {
+	some other, review in input.reviews
+	other < index
+	review.reviewer == reviewer
+}
+
+# Who rejects the head.
+rejecters contains review.reviewer if {
+	some review in latest_reviews
+	review.status == "rejected"
+}
+
+# Who approved the head itself.
+head_approvers contains review.reviewer if {
+	some review in latest_reviews
+	review.status == "approved"
+}
+
+# Who approved an earlier head whose change is byte for byte the same, on paths that main has left alone since.
+carried_approvers contains review.reviewer if {
+	some review in input.carried_reviews
+	review.status == "approved"
+	review.identical == true
+	count(review.moved_paths) == 0
+	not reviewed_head(review.reviewer)
+}
+
+# Who approved an earlier head, and has to look again.
+stale_approvers contains review.reviewer if {
+	some review in input.carried_reviews
+	review.status == "approved"
+	not review.reviewer in carried_approvers
+	not reviewed_head(review.reviewer)
+}
+
+reviewed_head(reviewer) if {
+	some review in input.reviews
+	review.reviewer == reviewer
+}
+
+approvers := head_approvers | carried_approvers
+
+# Everybody who had a hand in the change.
+contributors contains identity if {
+	some identity in input.authors
+}
+
+contributors contains identity if {
+	some identity in input.co_authors
+}
+
+contributors contains input.last_pusher if {
+	is_string(input.last_pusher)
+}
+
+# The kind of a principal: person, agent, job or system.
+kind(identity) := object.get(object.get(input.principals, identity, {}), "kind", "person")
+
+# The person whom an agent works for; for everybody else themselves.
+principal_of(identity) := owner if {
+	owner := object.get(object.get(input.principals, identity, {}), "on_behalf_of", null)
+	is_string(owner)
+} else := identity
+
+human(identity) if kind(identity) == "person"
+
+# Neither wrote the change, nor do their agents, nor the agents of the same person, nor the person they work for.
+independent(identity) if not involved(identity)
+
+involved(identity) if {
+	some contributor in contributors
+	principal_of(contributor) == principal_of(identity)
+}
+
+# The people who may count as a second pair of eyes: human, and independent of the change.
+distinct_approvers contains identity if {
+	some identity in approvers
+	human(identity)
+	independent(identity)
+}
+
+approved_by_at_least(number) if count(distinct_approvers) >= number
+
+# Changed paths that somebody owns, and none of the owners has approved.
+unapproved_paths contains path if {
+	some path, owners in input.owners
+	is_array(owners)
+	not owner_approved(owners)
+}
+
+owner_approved(owners) if {
+	some owner in owners
+	owner in distinct_approvers
+}
+
+owners_approved if count(unapproved_paths) == 0
+
+# One requirement for each set of owners that has not approved.
+owner_requirements contains requirement if {
+	some path in unapproved_paths
+	owners := input.owners[path]
+	requirement := {
+		"kind": "review",
+		"what": sprintf("an owner of %s must approve", [path]),
+		"who": owners,
+		"command": sprintf("ds review --status approved --branch %s", [input.branch]),
+	}
+}
+
+failed_checks contains run.check_name if {
+	some run in input.check_runs
+	run.status == "failed"
+}
+
+pending_checks contains run.check_name if {
+	some run in input.check_runs
+	not run.status in {"passed", "failed", "not_applicable"}
+}
+
+passed_checks contains run.check_name if {
+	some run in input.check_runs
+	run.status in {"passed", "not_applicable"}
+}
+
+# Every check that reported or is expected has passed.
+checks_passed if {
+	count(failed_checks) == 0
+	count(pending_checks) == 0
+}
+
+# These checks have passed, whatever the others say.
+checks_passed_for(names) if {
+	every name in names {
+		name in passed_checks
+	}
+}

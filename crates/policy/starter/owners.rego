@@ -1,0 +1,19 @@
+# Each changed path that has owners was approved by one of them.
+package docstore.owners
+
+import data.docstore.lib
+import rego.v1
+
+default allow := false
+
+allow if lib.owners_approved
+
+reason := sprintf("owners have not approved: %s", [concat(", ", sort(lib.unapproved_paths))])
+
+requirements := lib.owner_requirements
+
+# An admin who is a person may go ahead, and says why.
+allow_override if {
+	input.actor_kind == "person"
+	"admin" in input.actor_roles
+}

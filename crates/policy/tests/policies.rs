@@ -1,0 +1,343 @@
+//! What policies decide, and what is refused at the door.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use docstore_policy::{
+    CaseFile, Decision, EvaluationError, Input, InputCheckRun, InputReview, Limits, Policy, PreparedInput, STARTER,
+    is_policy, run_cases,
+};
+
+const FILE: &str = ".docstore/policy/test.rego";
+
+fn compile(body: &str) -> Policy {
+    Policy::compile(FILE, &format!("package docstore.test\n\nimport rego.v1\n\n{body}")).unwrap()
+}
+
+fn refused(source: &str) -> String {
+    Policy::compile(FILE, source).map(|_| "compiles".to_owned()).unwrap_or_else(|error| error.to_string())
+}
+
+fn decide(policy: &Policy, input: &Input) -> Result<Decision, EvaluationError> {
+    let now = DateTime::from_timestamp(1_700_000_000, 5).unwrap();
+    policy.decide(&PreparedInput::new(input).unwrap(), now, &Limits::default())
+}
+
+fn verdict(body: &str, input: &Input) -> (bool, String) {
+    let decision = decide(&compile(body), input).unwrap();
+    (decision.result.pass, decision.result.reason)
+}
+
+fn failure(body: &str) -> String {
+    decide(&compile(body), &Input::default()).unwrap_err().to_string()
+}
+
+#[test]
+fn only_exactly_true_passes() {
+    for (allow, passes) in [
+        ("allow := true", true),
+        ("allow := false", false),
+        ("allow := \"true\"", false),
+        ("allow := 1", false),
+        ("allow := {true}", false),
+        ("allow := null", false),
+        ("allow if input.draft", false),
+        ("allow if not input.draft", true),
+        ("default allow := false\nallow if input.actor == \"nobody\"", false),
+        ("default allow := true", true),
+        // A set of values is another type than a boolean, whatever is in it.
+        ("allow contains true", false),
+    ] {
+        assert_eq!(verdict(allow, &Input::default()).0, passes, "{allow}");
+    }
+}
+
+#[test]
+fn a_reason_is_a_text_that_says_something() {
+    for (reason, told) in [
+        ("", "policy denied"),
+        ("reason := \"\"", "policy denied"),
+        ("reason := 7", "policy denied"),
+        ("reason := [\"a\"]", "policy denied"),
+        ("reason if input.draft", "policy denied"),
+        ("reason := \"not on a Friday\"", "not on a Friday"),
+        ("reason := sprintf(\"%s may not\", [input.actor])", "eve may not"),
+    ] {
+        let input = Input { actor: "eve".to_owned(), ..Input::default() };
+        assert_eq!(verdict(&format!("default allow := false\n{reason}"), &input), (false, told.to_owned()), "{reason}");
+    }
+    // Whoever passes has no reason.
+    assert_eq!(verdict("allow := true\nreason := \"x\"", &Input::default()), (true, String::new()));
+    let long = verdict(
+        "default allow := false\nreason := concat(\"\", [\"ä\" | some _ in numbers.range(1, 5000)])",
+        &Input::default(),
+    )
+    .1;
+    assert_eq!(long.len(), 4096);
+}
+
+#[test]
+fn the_document_has_the_keys_of_the_contract() {
+    let all = "allow if {
+        input.actor == \"alice\"
+        input.actor_roles == [\"maintainer\"]
+        input.action == \"merge\"
+        input.repo == \"acme/app\"
+        input.branch == \"feature/x\"
+        input.draft == false
+        input.changed_paths == null
+        input.reviews == [{\"reviewer\": \"bob\", \"status\": \"approved\", \"sequence\": 7}]
+        input.check_runs == [{\"check_name\": \"ci\", \"status\": \"passed\", \"sequence\": 7}]
+        input.owners == {\"a\": [\"bob\"], \"b\": null}
+        input.head_sequence == 7
+        input.base_sequence == 3
+        input.proposal == null
+    }";
+    let input = Input {
+        actor: "alice".to_owned(),
+        actor_roles: vec!["maintainer".to_owned()],
+        action: "merge".to_owned(),
+        repo: "acme/app".to_owned(),
+        branch: "feature/x".to_owned(),
+        reviews: vec![InputReview { reviewer: "bob".to_owned(), status: "approved".to_owned(), sequence: 7 }],
+        check_runs: vec![InputCheckRun { check_name: "ci".to_owned(), status: "passed".to_owned(), sequence: 7 }],
+        owners: [("a".to_owned(), Some(vec!["bob".to_owned()])), ("b".to_owned(), None)].into(),
+        head_sequence: 7,
+        base_sequence: 3,
+        ..Input::default()
+    };
+    assert_eq!(verdict(all, &input), (true, String::new()));
+}
+
+#[test]
+fn the_language_is_all_there() {
+    for body in [
+        "allow if { some i, x in [10, 20]; i == 1; x == 20 }",
+        "allow if { every x in [1, 2] { x > 0 } }",
+        "allow if { x := [y | some y in [1, 2, 3]; y > 1]; x == [2, 3] }",
+        "allow if { x := {k: v | some k, v in {\"a\": 1}}; x.a == 1 }",
+        "names contains x if some x in [\"a\", \"b\"]\nallow if \"b\" in names",
+        "by_name[x] := count(x) if some x in [\"a\", \"bb\"]\nallow if by_name.bb == 2",
+        "f(x) := y if { y := x * 2 }\nallow if f(2) == 4",
+        "f(x) := 1 if { x > 0 } else := 2\nallow if f(-1) == 2",
+        "allow if regex.match(`^a+$`, \"aaa\")",
+        "allow if glob.match(\"src/**\", [\"/\"], \"src/a/b\")",
+        "allow if time.weekday(time.now_ns()) == \"Tuesday\"",
+        "allow if time.now_ns() == 1700000000000000005",
+        "late if time.now_ns() > 1\nallow if { late; x := {t | some _ in [1, 2]; t := time.now_ns()}; count(x) == 1 }",
+        "allow if semver.compare(\"1.2.0\", \"1.10.0\") == -1",
+        "allow if json.unmarshal(json.marshal({\"a\": 1})).a == 1",
+        "allow if sprintf(\"%d-%s\", [1, \"a\"]) == \"1-a\"",
+        "allow if replace(\"a.b.c\", \".\", \"/\") == \"a/b/c\"",
+        "allow if { x := [upper(concat(\"\", [a, b])) | some a in [\"x\", \"y\"]; b := \"z\"]; x == [\"XZ\", \"YZ\"] }",
+        "concat(a, b) := 7\nallow if concat(1, 2) == 7",
+        "allow if concat(\",\", [x | some x in {\"b\", \"a\"}]) == \"a,b\"",
+        "allow if not concat(\",\", 7)",
+        "f(x) := replace(x, \"a\", \"b\")\nallow if { every x in [\"aa\", \"a\"] { startswith(f(x), \"b\") } }",
+        "reason := \"x\"\nwords contains reason if { reason := \"y\" }\nallow if \"y\" in words",
+    ] {
+        assert_eq!(verdict(body, &Input::default()), (true, String::new()), "{body}");
+    }
+}
+
+#[test]
+fn what_does_not_end_is_stopped() {
+    assert_eq!(
+        failure("allow if { some a in numbers.range(1, 10000); some b in numbers.range(1, 10000); a * b < 0 }"),
+        ".docstore/policy/test.rego: rule `allow`: it was stopped after 1000000 instructions; does it loop over too much?"
+    );
+    let policy =
+        compile("allow if { some a in numbers.range(1, 10000); some b in numbers.range(1, 10000); a * b < 0 }");
+    let limits = Limits { instructions: usize::MAX, time: Duration::from_millis(20) };
+    let input = PreparedInput::new(&Input::default()).unwrap();
+    assert_eq!(
+        policy.decide(&input, DateTime::UNIX_EPOCH, &limits).unwrap_err().to_string(),
+        ".docstore/policy/test.rego: rule `allow`: it was stopped because it took too long"
+    );
+    // The reason is stopped as well.
+    assert!(failure("default allow := false\nreason := \"x\" if { every a in numbers.range(1, 5000) { every b in numbers.range(1, 5000) { a * b > 0 } } }").contains("rule `reason`: it was stopped"));
+}
+
+#[test]
+fn what_grows_without_end_is_stopped() {
+    for (body, function) in [
+        ("allow if count(numbers.range(1, 1000000000000)) > 0", "numbers.range"),
+        ("allow if count(numbers.range_step(1, 1000000000000, 1)) > 0", "numbers.range_step"),
+        ("allow if bits.lsh(1, 4000000000) > 0", "bits.lsh"),
+        ("allow if sprintf(\"%9999999999d\", [1]) != \"\"", "sprintf"),
+        (
+            "a := concat(\"\", [\"x\" | some _ in numbers.range(1, 90000)])\nb := replace(a, \"x\", a)\nallow if count(b) > 0",
+            "replace",
+        ),
+        (
+            "a := concat(\"\", [\"x\" | some _ in numbers.range(1, 90000)])\nb := concat(a, [\"\" | some _ in numbers.range(1, 90000)])\nallow if count(b) > 0",
+            "concat",
+        ),
+        (
+            &format!(
+                "x0 := [1, 1]\n{}allow if json.marshal(x40) != \"\"",
+                (1..=40).map(|n| format!("x{n} := [x{0}, x{0}]\n", n - 1)).collect::<String>()
+            ),
+            "json.marshal",
+        ),
+        (
+            &format!(
+                "x0 := [1, 1]\n{}allow if count(x40) > 0",
+                (1..=40).map(|n| format!("x{n} := array.concat(x{0}, x{0})\n", n - 1)).collect::<String>()
+            ),
+            "array.concat",
+        ),
+    ] {
+        assert_eq!(
+            failure(body),
+            format!(".docstore/policy/test.rego: rule `allow`: `{function}` would make more than memory allows")
+        );
+    }
+}
+
+#[test]
+fn values_may_nest_deeply() {
+    let levels = 900;
+    let body = format!(
+        "x0 := 1\n{}allow if x{levels} == x{levels}",
+        (1..=levels).map(|n| format!("x{n} := [[[[[[[[x{}]]]]]]]]\n", n - 1)).collect::<String>()
+    );
+    let deep = std::thread::Builder::new()
+        .stack_size(docstore_policy::STACK_BYTES)
+        .spawn(move || verdict(&body, &Input::default()).0)
+        .unwrap();
+    assert!(deep.join().unwrap());
+}
+
+#[test]
+fn what_is_refused_at_the_door_is_named_with_its_line() {
+    let door = |body: &str| refused(&format!("package docstore.test\nimport rego.v1\nallow if true\n{body}"));
+    insta::assert_snapshot!([
+        door("x if {\n  http.send({\"method\": \"get\", \"url\": \"http://example.com\"})\n}"),
+        door("x := [y | y := net.lookup_ip_addr(\"example.com\")]"),
+        door("x if { some z in [1]; opa.runtime().env.PATH }"),
+        door("default x := false\nx if { every a in [1] { rand.intn(\"a\", 2) == a } }"),
+        door("f(x) := uuid.rfc4122(x)"),
+        door("x := __builtin_host_await(1, \"a\")"),
+        door("x := io.jwt.decode(\"a\")"),
+        door("x := nothing_of_the_sort(1)"),
+        door("allow if {"),
+        door("x if y"),
+        door("allow { true }"),
+        door("p if q\nq if p\nallow if p"),
+        door("f(x) := y if { y := g(x) }\ng(x) := f(x)"),
+        door("x if data.docstore.test.x"),
+        door("x if { true with input as 1 }\nallow if x"),
+        door("allow if count([1 | walk(input, [path, value])]) == 1"),
+        refused("package main\nimport rego.v1\nallow if true"),
+        refused("package docstore\nimport rego.v1\nallow if true"),
+        refused("package docstore.lib\nimport rego.v1\nallow if true"),
+        refused("package docstore[\"a b\"]\nimport rego.v1\nallow if true"),
+        refused("package docstore.a\nimport rego.v1\nimport data.docstore.b\nallow if true"),
+        refused("package docstore.a\nimport rego.v1\ndeny if true"),
+        refused(""),
+        refused(&"# long\n".repeat(40_000)),
+    ].join("\n"), @"
+    .docstore/policy/test.rego:5: `http.send` is not available: a policy cannot reach the network
+    .docstore/policy/test.rego:4: `net.lookup_ip_addr` is not available: a policy cannot reach the network
+    .docstore/policy/test.rego:4: `opa.runtime` is not available: a policy cannot read the environment
+    .docstore/policy/test.rego:5: `rand.intn` is not available: a policy cannot draw lots
+    .docstore/policy/test.rego:4: `uuid.rfc4122` is not available: a policy cannot draw lots
+    .docstore/policy/test.rego:4: `__builtin_host_await` is not available: it is not for policies
+    .docstore/policy/test.rego:4: there is no function `io.jwt.decode`
+    .docstore/policy/test.rego:4: there is no function `nothing_of_the_sort`
+    .docstore/policy/test.rego:4: expecting expression
+    .docstore/policy/test.rego:4: use of undefined variable `y` is unsafe
+    .docstore/policy/test.rego:4: `if` keyword is required before rule body
+    .docstore/policy/test.rego:4: rules must not depend on themselves: p -> q -> p
+    .docstore/policy/test.rego:4: rules must not depend on themselves: f -> g -> f
+    .docstore/policy/test.rego:4: rules must not depend on themselves: x -> x
+    .docstore/policy/test.rego:4: the `with` keyword is not supported
+    .docstore/policy/test.rego: walk loops are not supported
+    .docstore/policy/test.rego:1: the package must be `docstore.<name>`, not `main`
+    .docstore/policy/test.rego:1: the package must be `docstore.<name>`, not `docstore`
+    .docstore/policy/test.rego:1: the package must be `docstore.<name>`, not `docstore.lib`
+    .docstore/policy/test.rego:1: the package must be `docstore.<name>`, not `docstore.a b`
+    .docstore/policy/test.rego:3: `data.docstore.b` cannot be imported: each policy stands alone; there are `rego.v1`, `input` and `data.docstore.lib`
+    .docstore/policy/test.rego: a policy needs a rule `allow`
+    .docstore/policy/test.rego:1: expecting `package` Missing package declaration.
+    .docstore/policy/test.rego: a policy may have at most 262144 bytes
+    ");
+}
+
+#[test]
+fn names_and_shadow() {
+    let policy = Policy::compile(".docstore/policy/a/b.rego", "package docstore.team.web\nallow := true").unwrap();
+    assert_eq!((policy.name(), policy.file()), ("web", ".docstore/policy/a/b.rego"));
+    let shadow = |file: &str, body: &str| {
+        let policy = Policy::compile(file, &format!("package docstore.x\n{body}")).unwrap();
+        decide(&policy, &Input::default()).unwrap().result.shadow
+    };
+    assert!(shadow(".docstore/policy/shadow/x.rego", "allow := false"));
+    assert!(shadow(".docstore/policy/x.rego", "allow := false\nshadow := true"));
+    assert!(!shadow(".docstore/policy/x.rego", "allow := false\nshadow := 1"));
+    assert!(!shadow(".docstore/policy/shadows/x.rego", "allow := false"));
+    assert!(is_policy(".docstore/policy/a/b.rego") && !is_policy(".docstore/policy/a.json"));
+    assert!(!is_policy("docs/.docstore/policy/a.rego"));
+}
+
+#[test]
+fn a_policy_can_say_what_is_missing() {
+    let decision = decide(
+        &compile(
+            "default allow := false
+requirements contains {\"what\": \"a sign-off\", \"who\": [\"legal@example.com\"], \"command\": \"ds review --status approved\", \"kind\": \"review\"}
+requirements contains \"patience\"
+requirements contains {\"what\": \"one more\", \"who\": \"role:admin\", \"kind\": \"magic\"}
+requirements contains {\"who\": \"nobody\"}
+requirements contains 7
+allow_override := true",
+        ),
+        &Input::default(),
+    )
+    .unwrap();
+    assert!(decision.result.overridable);
+    insta::assert_json_snapshot!(decision.requirements, @r#"
+    [
+      {
+        "kind": "policy",
+        "what": "patience",
+        "who": [],
+        "policy": "test"
+      },
+      {
+        "kind": "review",
+        "what": "a sign-off",
+        "who": [
+          "legal@example.com"
+        ],
+        "command": "ds review --status approved",
+        "policy": "test"
+      },
+      {
+        "kind": "policy",
+        "what": "one more",
+        "who": [
+          "role:admin"
+        ],
+        "policy": "test"
+      }
+    ]
+    "#);
+}
+
+#[test]
+fn the_starter_set_does_what_its_cases_say() {
+    let mut judged = 0;
+    for file in STARTER.iter().filter(|file| file.path.ends_with(".rego")) {
+        let policy = Policy::compile(file.path, file.text).unwrap_or_else(|error| panic!("{error}"));
+        let cases = file.path.replace(".rego", ".cases.json");
+        let cases = STARTER.iter().find(|file| file.path == cases).expect("has cases");
+        let cases: CaseFile = serde_json::from_str(cases.text).expect(cases.path);
+        assert_eq!(run_cases(&policy, &cases.cases, &Limits::default()), [], "{}", file.path);
+        judged += cases.cases.len();
+    }
+    assert!(judged > 10);
+}
