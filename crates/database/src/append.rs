@@ -38,6 +38,8 @@ pub struct NewCommit {
     pub replayed_from: Option<i64>,
     /// Where an imported commit came from.
     pub imported_from: Option<String>,
+    /// Who brought it, when the author is somebody else.
+    pub pushed_by: Option<String>,
     /// What it changes, each path once.
     pub changes: Vec<NewChange>,
 }
@@ -66,7 +68,8 @@ pub struct Footing {
     pub parent_sequence: i64,
 }
 
-/// Appends commits to a locked branch, moves its head, and logs events: one statement, whatever the number of files.
+/// Appends commits to a locked branch, moves its head, logs events, and notes which checks the new head has to have: one
+/// statement, whatever the number of files.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -123,17 +126,18 @@ pub async fn append_commits(
         new_commits AS (
             INSERT INTO commits (
                 sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, author,
-                created_at, commit_hash, file_count, replayed_from, imported_from
+                created_at, commit_hash, file_count, replayed_from, imported_from, pushed_by
             )
             SELECT
                 n.sequence, $2, $1, n.parent_sequence, $3, $4, n.message, n.author,
-                n.created_at, n.commit_hash, n.file_count, n.replayed_from, n.imported_from
+                n.created_at, n.commit_hash, n.file_count, n.replayed_from, n.imported_from,
+                n.pushed_by
             FROM unnest(
                 $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::timestamptz[], $10::bytea[], $11::bigint[],
-                $12::bigint[], $13::text[]
+                $12::bigint[], $13::text[], $29::text[]
             ) AS n (
                 sequence, parent_sequence, message, author, created_at, commit_hash, file_count, replayed_from,
-                imported_from
+                imported_from, pushed_by
             )
         ),
         new_changes AS (
@@ -147,6 +151,15 @@ pub async fn append_commits(
             SELECT e.event_id, e.subject, e.repo_id, e.type, e.payload
             FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::text[], $26::text[])
                 AS e (event_id, subject, repo_id, type, payload)
+        ),
+        -- Required checks are there from the moment of the commit. The snapshot of this statement is taken after the wait
+        -- for the branch, so it has every requirement that was made before: see required_checks::require_check.
+        expected AS (
+            INSERT INTO check_runs (id, repo_id, branch_id, sequence, check_name, state, reporter)
+            SELECT DISTINCT ON (r.check_name) gen_random_uuid(), $2, $1, $27, r.check_name, 'expected', 'system'
+            FROM required_checks r
+            WHERE r.repo_id = $2 AND branch_matches($30, r.branch_pattern)
+            ON CONFLICT DO NOTHING
         )
         UPDATE branches
         SET head_sequence = $27, head_hash = $28, base_sequence = $3, floor_sequence = $4
@@ -180,6 +193,8 @@ pub async fn append_commits(
         &events.payload as &[&str],
         last.sequence,
         last.commit_hash,
+        &rows.pushed_by as &[Option<&str>],
+        locked.branch.name,
     )
     .execute(connection)
     .await?;
@@ -198,6 +213,7 @@ struct CommitColumns<'a> {
     file_count: Vec<i64>,
     replayed_from: Vec<Option<i64>>,
     imported_from: Vec<Option<&'a str>>,
+    pushed_by: Vec<Option<&'a str>>,
 }
 
 impl<'a> CommitColumns<'a> {
@@ -211,6 +227,7 @@ impl<'a> CommitColumns<'a> {
         self.file_count.push(i64::try_from(commit.changes.len()).unwrap_or(i64::MAX));
         self.replayed_from.push(commit.replayed_from);
         self.imported_from.push(commit.imported_from.as_deref());
+        self.pushed_by.push(commit.pushed_by.as_deref());
     }
 }
 

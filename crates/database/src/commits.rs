@@ -16,7 +16,7 @@ pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) 
         r#"
         SELECT
             c.branch_id, b.name AS branch, c.message, c.author, c.created_at, c.commit_hash, c.parent_sequence,
-            c.imported_from
+            c.imported_from, c.pushed_by
         FROM commits c
         JOIN branches b ON b.id = c.branch_id
         WHERE c.sequence = $2 AND c.repo_id = $1
@@ -51,6 +51,7 @@ pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) 
         commit_hash: row.commit_hash.map(hex::encode),
         parent_sequence: row.parent_sequence,
         imported_from: row.imported_from,
+        pushed_by: row.pushed_by,
         files: files
             .into_iter()
             .map(|file| CommitFile {
@@ -454,6 +455,8 @@ pub struct ReplayCommit {
     pub message: String,
     /// The author.
     pub author: String,
+    /// Who brought it, when the author is somebody else.
+    pub pushed_by: Option<String>,
     /// Where an imported commit came from.
     pub imported_from: Option<String>,
     /// What it changed, by path.
@@ -471,7 +474,7 @@ pub async fn commits_to_replay(
 ) -> Result<Vec<ReplayCommit>> {
     let commits = sqlx::query!(
         r#"
-        SELECT sequence, message, author, imported_from
+        SELECT sequence, message, author, pushed_by, imported_from
         FROM commits
         WHERE branch_id = $1 AND sequence > $2
         ORDER BY sequence
@@ -487,6 +490,7 @@ pub async fn commits_to_replay(
             sequence: row.sequence,
             message: row.message,
             author: row.author,
+            pushed_by: row.pushed_by,
             imported_from: row.imported_from,
             changes: Vec::new(),
         })

@@ -16,6 +16,7 @@ pub mod access;
 pub mod append;
 pub mod archives;
 pub mod branches;
+pub mod checks;
 pub mod commits;
 pub mod contents;
 pub mod event_log;
@@ -31,6 +32,10 @@ pub mod proposals;
 pub mod purge;
 pub mod releases;
 pub mod repos;
+pub mod required_checks;
+pub mod review_comments;
+pub mod review_facts;
+pub mod reviews;
 pub mod roles;
 #[cfg(feature = "test-support")]
 pub mod testing;

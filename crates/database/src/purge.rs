@@ -52,6 +52,15 @@ async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Res
         .await?
         .rows_affected();
     sqlx::query!("DELETE FROM proposals WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM review_comments WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
+    let reviews = sqlx::query!("DELETE FROM reviews WHERE branch_id = ANY ($1)", branches)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
+    let check_runs = sqlx::query!("DELETE FROM check_runs WHERE branch_id = ANY ($1)", branches)
+        .execute(&mut *connection)
+        .await?
+        .rows_affected();
     sqlx::query!("DELETE FROM ci_jobs WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM archive_checksums WHERE branch_id = ANY ($1)", branches)
         .execute(&mut *connection)
@@ -63,6 +72,8 @@ async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Res
         branches_purged: i64::try_from(branches.len()).unwrap_or(i64::MAX),
         file_commits_deleted: i64::try_from(file_changes).unwrap_or(i64::MAX),
         commits_deleted: i64::try_from(commits).unwrap_or(i64::MAX),
+        reviews_deleted: i64::try_from(reviews).unwrap_or(i64::MAX),
+        check_runs_deleted: i64::try_from(check_runs).unwrap_or(i64::MAX),
         ..PurgeResponse::default()
     })
 }
@@ -105,6 +116,9 @@ pub async fn deleted_repo_with_rows(connection: &mut PgConnection) -> Result<Opt
             AND (
                 EXISTS (SELECT 1 FROM commits c WHERE c.repo_id = r.id)
                 OR EXISTS (SELECT 1 FROM contents c WHERE c.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM review_comments c WHERE c.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM reviews v WHERE v.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM check_runs c WHERE c.repo_id = r.id)
             )
         LIMIT 1
         FOR UPDATE SKIP LOCKED
@@ -167,11 +181,49 @@ pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, row
     .execute(&mut *connection)
     .await?
     .rows_affected();
+    let reviewed = clear_reviews(connection, repo_id, rows_max).await?;
     sqlx::query!(
         "DELETE FROM archive_checksums a USING branches b WHERE b.repo_id = $1 AND a.branch_id = b.id",
         repo_id,
     )
     .execute(connection)
     .await?;
-    Ok(contents > 0 || commits > 0)
+    Ok(contents > 0 || commits > 0 || reviewed)
+}
+
+/// Clears away reviews, their comments and check runs of a deleted repo, at most so many rows of each. Answers whether there
+/// may be more.
+async fn clear_reviews(connection: &mut PgConnection, repo_id: i64, rows_max: i64) -> Result<bool> {
+    // A comment takes the replies to it along, so there may be fewer pieces than it looks.
+    let comments = sqlx::query!(
+        r#"
+        DELETE FROM review_comments
+        WHERE id = ANY (ARRAY(SELECT c.id FROM review_comments c WHERE c.repo_id = $1 LIMIT $2))
+        "#,
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let check_runs = sqlx::query!(
+        "DELETE FROM check_runs WHERE id = ANY (ARRAY(SELECT c.id FROM check_runs c WHERE c.repo_id = $1 LIMIT $2))",
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    if comments > 0 || check_runs > 0 {
+        return Ok(true);
+    }
+    let reviews = sqlx::query!(
+        "DELETE FROM reviews WHERE id = ANY (ARRAY(SELECT v.id FROM reviews v WHERE v.repo_id = $1 LIMIT $2))",
+        repo_id,
+        rows_max,
+    )
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(reviews > 0)
 }

@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{CloseReason, Identity, OrgRole, RefType};
+use crate::{CheckState, CheckStatus, CloseReason, Identity, OrgRole, RefType, ReviewStatus};
 
 /// The prefix of every event type.
 pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
@@ -216,6 +216,87 @@ pub enum EventData {
         role: String,
         changed_by: String,
     },
+    /// `review_id` and `comment_count` are additive.
+    ReviewSubmitted {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        reviewer: String,
+        status: ReviewStatus,
+        review_id: Uuid,
+        comment_count: i64,
+    },
+    /// Additive, like what else happens to comments on a review.
+    ReviewCommentCreated {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        comment_id: Uuid,
+        path: String,
+        author: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        review_id: Option<Uuid>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        in_reply_to: Option<Uuid>,
+    },
+    /// The thread that a comment began.
+    ReviewCommentResolved {
+        repo: String,
+        branch: String,
+        comment_id: Uuid,
+        path: String,
+        resolved_by: String,
+    },
+    ReviewCommentReopened {
+        repo: String,
+        branch: String,
+        comment_id: Uuid,
+        path: String,
+        reopened_by: String,
+    },
+    ReviewCommentDeleted {
+        repo: String,
+        branch: String,
+        comment_id: Uuid,
+        path: String,
+        deleted_by: String,
+    },
+    /// `attempt` and `state`, which is there when it says more than `status`, are additive.
+    CheckReported {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        check_name: String,
+        status: CheckStatus,
+        reporter: String,
+        attempt: i16,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        state: Option<CheckState>,
+    },
+    /// `checks` is as requested; `retried` and `retried_by` are additive.
+    CheckRunRetry {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        checks: Option<Vec<String>>,
+        attempt: i16,
+        retried: Vec<String>,
+        retried_by: String,
+    },
+    /// Additive.
+    RequiredCheckAdded {
+        repo: String,
+        branch_pattern: String,
+        check_name: String,
+        added_by: String,
+    },
+    /// Additive.
+    RequiredCheckRemoved {
+        repo: String,
+        branch_pattern: String,
+        check_name: String,
+        removed_by: String,
+    },
     /// Additive: the contract's server purges silently.
     RepoPurged {
         repo: String,
@@ -271,6 +352,15 @@ impl EventData {
             Self::IssueCommentDeleted { .. } => "com.docstore.issue.comment.deleted",
             Self::IssueRefAdded { .. } => "com.docstore.issue.ref.added",
             Self::RoleChanged { .. } => "com.docstore.role.changed",
+            Self::ReviewSubmitted { .. } => "com.docstore.review.submitted",
+            Self::ReviewCommentCreated { .. } => "com.docstore.review.comment.created",
+            Self::ReviewCommentResolved { .. } => "com.docstore.review.comment.resolved",
+            Self::ReviewCommentReopened { .. } => "com.docstore.review.comment.reopened",
+            Self::ReviewCommentDeleted { .. } => "com.docstore.review.comment.deleted",
+            Self::CheckReported { .. } => "com.docstore.check.reported",
+            Self::CheckRunRetry { .. } => "com.docstore.checkrun.retry",
+            Self::RequiredCheckAdded { .. } => "com.docstore.required_check.added",
+            Self::RequiredCheckRemoved { .. } => "com.docstore.required_check.removed",
             Self::RepoPurged { .. } => "com.docstore.repo.purged",
             Self::CommitsImported { .. } => "com.docstore.commits.imported",
         }
@@ -314,6 +404,15 @@ impl EventData {
             | Self::IssueCommentDeleted { repo, .. }
             | Self::IssueRefAdded { repo, .. }
             | Self::RoleChanged { repo, .. }
+            | Self::ReviewSubmitted { repo, .. }
+            | Self::ReviewCommentCreated { repo, .. }
+            | Self::ReviewCommentResolved { repo, .. }
+            | Self::ReviewCommentReopened { repo, .. }
+            | Self::ReviewCommentDeleted { repo, .. }
+            | Self::CheckReported { repo, .. }
+            | Self::CheckRunRetry { repo, .. }
+            | Self::RequiredCheckAdded { repo, .. }
+            | Self::RequiredCheckRemoved { repo, .. }
             | Self::RepoPurged { repo, .. }
             | Self::CommitsImported { repo, .. } => repo.clone(),
         }

@@ -186,6 +186,9 @@ pub struct CommitDetail {
     /// Where an imported commit came from, such as `git:<object id>`. Additive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported_from: Option<String>,
+    /// Who brought the commit, when the author is somebody else. Additive.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pushed_by: Option<String>,
 }
 
 /// One commit of `GET commits`. Additive.

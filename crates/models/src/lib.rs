@@ -9,6 +9,7 @@
 )]
 
 mod branches;
+mod checks;
 mod errors;
 mod events;
 mod files;
@@ -22,11 +23,13 @@ mod principals;
 mod proposals;
 mod releases;
 mod repos;
+mod reviews;
 mod roles;
 mod scopes;
 mod time;
 
 pub use branches::*;
+pub use checks::*;
 pub use errors::*;
 pub use events::*;
 pub use files::*;
@@ -40,6 +43,7 @@ pub use principals::*;
 pub use proposals::*;
 pub use releases::*;
 pub use repos::*;
+pub use reviews::*;
 pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
 pub use scopes::{Action, BranchPattern};
 pub use time::Timestamp;

@@ -176,6 +176,30 @@ name_type!(
 );
 
 name_type!(
+    /// The name of a check, such as `ci/unit tests`. Without the characters that would let the subject of one job's token
+    /// pose as that of another: `:`, `@` and control characters.
+    CheckName,
+    |text| {
+        let kind = "check name";
+        if text.len() > crate::MAX_CHECK_NAME_BYTES {
+            return Err(InvalidName::of(kind, text, format!("is longer than {} bytes", crate::MAX_CHECK_NAME_BYTES)));
+        }
+        if let Some(other) = text.chars().find(|c| c.is_control() || ":@".contains(*c)) {
+            return Err(InvalidName::of(kind, text, format!("may not contain '{}'", other.escape_debug())));
+        }
+        for segment in text.split('/') {
+            if segment.is_empty() || segment == "-" || segment != segment.trim() {
+                return Err(InvalidName::of(kind, text, format!("has the segment '{segment}'")));
+            }
+            if segment.starts_with('.') || segment.ends_with('.') {
+                return Err(InvalidName::of(kind, text, "has a segment that starts or ends with '.'"));
+            }
+        }
+        Ok(())
+    }
+);
+
+name_type!(
     /// The path of a file in a commit: relative, with `/` between segments, and safe to create in a workspace.
     FilePath,
     |text| {
@@ -227,6 +251,9 @@ mod tests {
         for name in ["acme/app", "acme/team/app"] {
             assert_eq!(RepoName::parse(name).map(|n| n.org().to_owned()), Ok("acme".to_owned()));
         }
+        for check in ["test", "ci/config", "unit tests (1.2, linux)", "a.b", "ünit"] {
+            assert!(CheckName::parse(check).is_ok(), "{check}");
+        }
         for path in ["a", "a b/c:d@e.txt", ".docstore/ci.yaml", "a/.../b", "naïve\\x"] {
             assert!(FilePath::parse(path).is_ok(), "{path}");
         }
@@ -265,6 +292,9 @@ mod tests {
         }
         for name in ["12", "-3", ""] {
             assert!(ReleaseName::parse(name).is_err(), "{name:?}");
+        }
+        for check in ["", "a:b", "a@b", "a\nb", "a\0", "/a", "a//b", "a/-/b", "a/../b", ".a", "a.", " a", "a /b"] {
+            assert!(CheckName::parse(check).is_err(), "{check:?}");
         }
         for path in ["", "/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\nb", "a\0b", "a\u{7f}b"] {
             assert!(FilePath::parse(path).is_err(), "{path:?}");

@@ -373,6 +373,8 @@ pub(crate) struct CommitHead {
     pub(crate) created_at: DateTime<Utc>,
     pub(crate) replayed_from: Option<i64>,
     pub(crate) imported_from: Option<String>,
+    /// Who brings it, when the author is somebody else.
+    pub(crate) pushed_by: Option<String>,
 }
 
 impl<'a> ChainBuilder<'a> {
@@ -406,6 +408,7 @@ impl<'a> ChainBuilder<'a> {
             commit_hash: hex::decode(&self.previous).unwrap_or_default(),
             replayed_from: head.replayed_from,
             imported_from: head.imported_from,
+            pushed_by: head.pushed_by,
             changes,
         });
     }

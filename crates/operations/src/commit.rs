@@ -72,6 +72,7 @@ impl Operations {
             created_at: locked.now,
             replayed_from: None,
             imported_from: None,
+            pushed_by: None,
         };
         chain.push(head, planned.iter().map(|change| plan.row(change)).collect(), &hashes);
         let (commits, commit_hash) = chain.finish();

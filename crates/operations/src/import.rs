@@ -121,6 +121,7 @@ impl Operations {
         let mut chain = ChainBuilder::new(admin.repo(), &locked);
         for ((sequence, head), files) in sequences.iter().zip(change.heads).zip(&planned) {
             let hashes: Vec<Option<String>> = files.iter().map(|change| change.hash.map(hex::encode)).collect();
+            let pushed_by = (head.author.as_str() != admin.identity()).then(|| admin.identity().to_owned());
             let head = CommitHead {
                 sequence: *sequence,
                 author: head.author.into(),
@@ -128,6 +129,7 @@ impl Operations {
                 created_at: head.created_at.map_or(locked.now, Timestamp::to_utc),
                 replayed_from: None,
                 imported_from: Some(head.imported_from),
+                pushed_by,
             };
             chain.push(head, files.iter().map(|change| plan.row(change)).collect(), &hashes);
         }

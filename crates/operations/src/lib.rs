@@ -14,6 +14,7 @@ mod access;
 mod archive;
 mod branches;
 mod changes;
+mod checks;
 mod commit;
 mod contents;
 mod error;
@@ -33,6 +34,9 @@ mod reads;
 mod rebase;
 mod releases;
 mod repos;
+mod review_comments;
+mod review_state;
+mod reviews;
 mod roles;
 mod write;
 
@@ -48,8 +52,10 @@ pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, OrgReader, Re
 pub use archive::ArchiveEntry;
 pub use branches::{BranchQuery, IfMatch, branch_etag};
 pub use changes::{ChangedBytes, FileChange};
+pub use checks::{CheckQuery, JobReporter};
 pub use commit::CommitChange;
 pub use contents::Upload;
+pub use docstore_database::{review_comments::CommentFilter, reviews::ReviewFilter};
 pub use error::{Error, Result};
 pub use import::ImportChange;
 pub use issues::IssueQuery;
@@ -59,6 +65,7 @@ pub use presign::{ArchiveSigner, SignedArchive, VARIABLES as ARCHIVE_VARIABLES};
 pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
+pub use review_state::{CarriedReview, Contributors, ReviewState};
 pub use write::IdempotencyKey;
 
 /// Tells the time.

@@ -142,6 +142,7 @@ async fn append_merge(
         created_at: main.now,
         replayed_from: None,
         imported_from: None,
+        pushed_by: None,
     };
     let (rows, hashes) = rows_of(changes);
     chain.push(head, rows, &hashes);

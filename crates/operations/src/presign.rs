@@ -109,14 +109,19 @@ fn form_encoded(text: &str) -> String {
     out
 }
 
+/// What is stored of a request token (contract, server §2.6).
+pub(crate) fn hash_of_token(token: &str) -> String {
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+    URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()))
+}
+
 impl Operations {
     /// Presigns the archive that a claimed CI job runs on, for the holder of its request token (contract, server §2.6).
     ///
     /// # Errors
     /// `UNAUTHORIZED` when the token opens nothing, or nothing in this repo.
     pub async fn presign_for_job(&self, signer: &ArchiveSigner, repo: &str, token: &str) -> Result<PresignResponse> {
-        use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-        let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()));
+        let hash = hash_of_token(token);
         let job = jobs::job_of_request_token(self.pool(), &hash).await?;
         let Some(job) = job.filter(|job| job.repo == repo) else {
             return Err(Error::refused(ErrorCode::Unauthorized, "unauthorized"));

@@ -97,6 +97,8 @@ impl Operations {
                     created_at: branch.now,
                     replayed_from: Some(commit.sequence),
                     imported_from: commit.imported_from,
+                    // The rebaser brought nothing: what the author and the pusher wrote is written again.
+                    pushed_by: commit.pushed_by,
                 };
                 chain.push(head, rows, &hashes);
             }
@@ -113,6 +115,7 @@ impl Operations {
                     created_at: branch.now,
                     replayed_from: None,
                     imported_from: None,
+                    pushed_by: None,
                 };
                 chain.push(head, rows, &hashes);
             }

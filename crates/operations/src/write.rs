@@ -64,6 +64,12 @@ impl Operations {
         Ok(Begun::Now(Write { transaction, identity, key: key.cloned(), events: Vec::new(), now: self.now() }))
     }
 
+    /// Begins a write that may be repeated without a key, by somebody who is no caller, such as a CI job.
+    pub(crate) async fn begin_unkeyed(&self, identity: &str) -> Result<Write> {
+        let transaction = docstore_database::begin(self.pool()).await?;
+        Ok(Write { transaction, identity: identity.to_owned(), key: None, events: Vec::new(), now: self.now() })
+    }
+
     /// Whether the same request, under the same key, was done before by the same caller. For writes that take away what
     /// they are checked against: sent again they would find nothing to check.
     ///

@@ -1,0 +1,121 @@
+//! Reviews of branches, alone or with comments.
+
+use docstore_database::{
+    branches::{LockedBranch, lock_branch},
+    commits::latest_changes,
+    reviews::{self, NewReview, ReviewFilter},
+};
+use docstore_models::{
+    CreateReviewRequest, CreateReviewResponse, ErrorCode, EventData, MAIN_BRANCH, REVIEW_COMMENTS_MAX, Review,
+    ReviewStatus,
+};
+use uuid::Uuid;
+
+use crate::{
+    Error, IdempotencyKey, Operations, Reader, Result, Writer,
+    changes::{check_text, expect_head},
+    limits::reached,
+    review_comments::Draft,
+    review_state::{contributors, digest_of},
+    write::{Write, begin},
+};
+
+impl Operations {
+    /// Reviews a branch as it is now, with the comments that belong to it, all or nothing. The review keeps the digest of
+    /// what it saw.
+    ///
+    /// # Errors
+    /// A request that makes no sense, `BRANCH_NOT_FOUND`, `HEAD_MOVED`, or `FORBIDDEN` when somebody approves what they had
+    /// a part in. Of comments, as of [`Operations::create_comment`].
+    pub async fn create_review(
+        &self,
+        writer: &Writer,
+        key: Option<&IdempotencyKey>,
+        request: &CreateReviewRequest,
+    ) -> Result<CreateReviewResponse> {
+        if request.branch.is_empty() {
+            return Err(Error::bad_request("branch is required"));
+        }
+        if request.status.is_empty() {
+            return Err(Error::bad_request("status is required"));
+        }
+        let status: ReviewStatus = request.status.parse().map_err(Error::bad_request)?;
+        let body = request.body.as_deref().filter(|body| !body.is_empty());
+        if let Some(body) = body {
+            check_text("body", body, self.limits().message_bytes_max)?;
+        }
+        if request.comments.len() > REVIEW_COMMENTS_MAX {
+            reached("review_comments");
+            return Err(Error::refused(
+                ErrorCode::PayloadTooLarge,
+                format!("one review may hold at most {REVIEW_COMMENTS_MAX} comments"),
+            ));
+        }
+        let drafts = (request.comments.iter().enumerate())
+            .map(|(index, comment)| {
+                Draft::from_request(comment, self.limits())
+                    .map_err(|error| Error::refused(error.code(), format!("comments[{index}]: {error}")))
+            })
+            .collect::<Result<Vec<_>>>()?;
+
+        let mut write = begin!(self, writer.caller(), key);
+        let locked = lock_branch(&mut write.transaction, writer.repo_id(), &request.branch, false)
+            .await?
+            .ok_or_else(Error::branch_not_found)?;
+        expect_head(&locked, request.expected_head)?;
+        if status == ReviewStatus::Approved {
+            refuse_own_work(&mut write, &locked, writer.identity()).await?;
+        }
+        // What main changes is everything that it holds: there is nothing to compare it with later.
+        let change_digest = match request.branch.as_str() {
+            MAIN_BRANCH => None,
+            _ => Some(digest_of(
+                &latest_changes(&mut *write.transaction, locked.branch.id, locked.branch.floor_sequence).await?,
+            )),
+        };
+        let caller = writer.caller();
+        let review = NewReview {
+            id: Uuid::now_v7(),
+            change_digest,
+            reviewer: writer.identity(),
+            reviewer_kind: caller.kind(),
+            on_behalf_of: caller.on_behalf_of().map(docstore_models::Identity::as_str),
+            status,
+            body,
+        };
+        reviews::create_review(&mut *write.transaction, &locked, &review).await?;
+        let event = EventData::ReviewSubmitted {
+            repo: writer.repo().to_owned(),
+            branch: request.branch.clone(),
+            sequence: locked.branch.head_sequence,
+            reviewer: writer.identity().to_owned(),
+            status,
+            review_id: review.id,
+            comment_count: i64::try_from(drafts.len()).unwrap_or(i64::MAX),
+        };
+        write.note(Some(writer.repo_id()), &event)?;
+        let comment_ids = self.store_comments(&mut write, writer, &locked, Some(review.id), drafts).await?;
+        let answer = CreateReviewResponse { id: review.id, sequence: locked.branch.head_sequence, comment_ids };
+        self.finish(write, answer).await
+    }
+
+    /// The reviews of a branch, newest first; of an unknown branch there are none.
+    ///
+    /// # Errors
+    /// A cursor that is no review of the repo.
+    pub async fn list_reviews(&self, reader: &Reader, branch: &str, mut filter: ReviewFilter) -> Result<Vec<Review>> {
+        filter.limit = filter.limit.map(|limit| self.limits().page(Some(limit), limit));
+        let mut connection = self.pool().acquire().await?;
+        let page = reviews::list_reviews(&mut connection, reader.repo_id(), reader.repo(), branch, filter).await?;
+        connection.done();
+        page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
+    }
+}
+
+/// Nobody approves what they wrote, brought or are named in, nor what somebody did for them.
+async fn refuse_own_work(write: &mut Write, locked: &LockedBranch, identity: &str) -> Result<()> {
+    if contributors(&mut write.transaction, &locked.branch).await?.include(identity) {
+        return Err(Error::refused(ErrorCode::Forbidden, "reviewer cannot approve their own commits"));
+    }
+    Ok(())
+}
