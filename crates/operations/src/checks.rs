@@ -137,6 +137,7 @@ impl Operations {
         request: ReportCheckRequest,
     ) -> Result<ReportCheckResponse> {
         let report = Report::from_request(request)?;
+        writer.check_branch(&report.branch)?;
         let mut write = begin!(self, writer.caller(), key);
         let locked = lock(&mut write, writer.repo_id(), &report.branch).await?;
         self.store_report(write, &locked, writer.repo(), writer.identity(), report).await
@@ -225,6 +226,7 @@ impl Operations {
         if request.branch.is_empty() {
             return Err(Error::bad_request("branch is required"));
         }
+        maintainer.check_branch(&request.branch)?;
         let asked = request.checks.as_deref().unwrap_or_default();
         if asked.len() > RETRY_NAMES_MAX {
             reached("retry_names");

@@ -34,6 +34,7 @@ mod reads;
 mod rebase;
 mod releases;
 mod repos;
+mod required_checks;
 mod review_comments;
 mod review_state;
 mod reviews;

@@ -10,13 +10,14 @@ use docstore_database::{
     reviews::review_exists,
 };
 use docstore_models::{
-    CommentDraft, CommentSide, CreateCommentRequest, CreateCommentResponse, ErrorCode, EventData, ReviewComment, Role,
+    CommentDraft, CommentSide, CreateCommentRequest, CreateCommentResponse, ErrorCode, EventData, ReviewComment,
     UpdateCommentRequest,
 };
 use uuid::Uuid;
 
 use crate::{
     Error, IdempotencyKey, Limits, Operations, Reader, Result, Writer,
+    access::require_author,
     changes::check_text,
     write::{Write, begin},
 };
@@ -93,6 +94,7 @@ impl Operations {
         if request.branch.is_empty() {
             return Err(Error::bad_request("branch is required"));
         }
+        writer.check_branch(&request.branch)?;
         let draft = Draft::from_request(&request.draft(), self.limits())?;
         let review_id = request.review_id.as_deref().filter(|id| !id.is_empty());
         let review_id = review_id.map(|id| parse_id("review_id", id)).transpose()?;
@@ -167,10 +169,8 @@ impl Operations {
     pub async fn delete_comment(&self, writer: &Writer, key: Option<&IdempotencyKey>, id: &str) -> Result<()> {
         let id = parse_id("comment id", id)?;
         let mut write = begin!(self, writer.caller(), key);
-        let (locked, comment) = lock_comment(&mut write, writer.repo_id(), id, false).await?;
-        if comment.author != writer.identity() && writer.role() < Role::Maintainer {
-            return Err(Error::refused(ErrorCode::Forbidden, "forbidden: must be comment author or maintainer"));
-        }
+        let (locked, comment) = lock_comment(&mut write, writer, id, false).await?;
+        require_author(writer, &comment.author, "comment")?;
         review_comments::delete_comment(&mut write.transaction, &locked, id).await?;
         let event = EventData::ReviewCommentDeleted {
             repo: writer.repo().to_owned(),
@@ -197,7 +197,7 @@ impl Operations {
         let id = parse_id("comment id", id)?;
         let resolved = request.resolved.ok_or_else(|| Error::bad_request("resolved is required"))?;
         let mut write = begin!(self, writer.caller(), key);
-        let (locked, mut first) = lock_comment(&mut write, writer.repo_id(), id, true).await?;
+        let (locked, mut first) = lock_comment(&mut write, writer, id, true).await?;
         if first.resolved_at.is_some() != resolved {
             let id = first.id;
             let by = resolved.then_some((locked.now, writer.identity()));
@@ -220,14 +220,16 @@ impl Operations {
 /// thread.
 async fn lock_comment(
     write: &mut Write,
-    repo_id: i64,
+    writer: &Writer,
     id: Uuid,
     first_of_thread: bool,
 ) -> Result<(LockedBranch, ReviewComment)> {
-    let branch = review_comments::branch_of_comment(&mut *write.transaction, repo_id, id)
+    let branch = review_comments::branch_of_comment(&mut *write.transaction, writer.repo_id(), id)
         .await?
         .ok_or_else(comment_not_found)?;
-    let locked = lock_branch(&mut write.transaction, repo_id, &branch, false).await?.ok_or_else(comment_not_found)?;
+    writer.check_branch(&branch)?;
+    let locked =
+        lock_branch(&mut write.transaction, writer.repo_id(), &branch, false).await?.ok_or_else(comment_not_found)?;
     let comment = review_comments::comment(&mut *write.transaction, &locked, id, first_of_thread)
         .await?
         .ok_or_else(comment_not_found)?;

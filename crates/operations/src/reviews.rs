@@ -39,6 +39,7 @@ impl Operations {
         if request.status.is_empty() {
             return Err(Error::bad_request("status is required"));
         }
+        writer.check_branch(&request.branch)?;
         let status: ReviewStatus = request.status.parse().map_err(Error::bad_request)?;
         let body = request.body.as_deref().filter(|body| !body.is_empty());
         if let Some(body) = body {

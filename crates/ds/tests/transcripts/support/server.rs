@@ -250,6 +250,7 @@ impl Request<'_> {
                 commit_hash: commit.hash.clone(),
                 parent_sequence: 0,
                 imported_from: commit.imported_from.clone(),
+                pushed_by: None,
             };
             return json_answer(200, &detail);
         }
