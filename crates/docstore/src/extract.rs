@@ -14,6 +14,7 @@ use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
+use uuid::Uuid;
 
 use crate::{
     error::{ApiError, refused, unreadable},
@@ -226,6 +227,13 @@ impl Params {
         }
     }
 
+    /// Behind which row of a list a page starts, for lists that go by id.
+    pub(crate) fn cursor(&self) -> Result<Option<Uuid>, ApiError> {
+        let parsed =
+            self.text("after").map(|id| Uuid::try_parse(id).map_err(|_| docstore_operations::Error::invalid_cursor()));
+        Ok(parsed.transpose()?)
+    }
+
     /// A switch: only `true` turns it on, as in the contract.
     pub(crate) fn switch(&self, name: &str) -> bool {
         self.text(name) == Some("true")
@@ -312,14 +320,36 @@ impl<T: DeserializeOwned, const LARGE: bool> FromRequest<AppState> for JsonOf<T,
         let limit = if LARGE { state.limits.content_body_bytes_max } else { state.limits.body_bytes_max };
         let (parts, body) = request.into_parts();
         let (bytes, memory) = whole_body(state, &parts.headers, body, limit).await?;
-        let value = lenient::from_slice(&bytes, state.limits.json_depth_max).map_err(|why| {
-            if matches!(why, lenient::Unreadable::TooDeep(_)) {
-                limit_reached("json_depth");
-            }
-            ApiError::bad_request(why.to_string())
-        })?;
+        let value = read_json(&bytes, state)?;
         let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
         Ok(Self { value, key, _memory: memory })
+    }
+}
+
+fn read_json<T: DeserializeOwned>(bytes: &[u8], state: &AppState) -> Result<T, ApiError> {
+    lenient::from_slice(bytes, state.limits.json_depth_max).map_err(|why| {
+        if matches!(why, lenient::Unreadable::TooDeep(_)) {
+            limit_reached("json_depth");
+        }
+        ApiError::bad_request(why.to_string())
+    })
+}
+
+/// A JSON body that may be absent, which is the same as an empty object.
+pub(crate) struct OptionalJsonBody<T> {
+    pub(crate) value: T,
+    pub(crate) key: Option<IdempotencyKey>,
+}
+
+impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let (bytes, _memory) = whole_body(state, &parts.headers, body, state.limits.body_bytes_max).await?;
+        let value = if bytes.trim_ascii().is_empty() { T::default() } else { read_json(&bytes, state)? };
+        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        Ok(Self { value, key })
     }
 }
 

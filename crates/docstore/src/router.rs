@@ -20,7 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{Api, describe_responses},
     handlers::{
-        branches, commits, contents, discovery, events, files, login, merge, orgs, releases, repos, roles, tree,
+        branches, commits, contents, discovery, events, files, issue_comments, issues, login, merge, org_members, orgs,
+        proposals, releases, repos, roles, tree,
     },
     paths::{Canonical, canonical},
     state::AppState,
@@ -43,8 +44,14 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(orgs::get_org, orgs::delete_org))
         .routes(routes!(orgs::list_org_repos))
+        .routes(routes!(org_members::accept_invite))
         .routes(routes!(repos::list_repos, repos::create_repo))
         .routes(routes!(repos::get_repo, repos::delete_repo))
+        // Members of an org; owners change who they are.
+        .routes(routes!(org_members::list_members))
+        .routes(routes!(org_members::set_member, org_members::delete_member))
+        .routes(routes!(org_members::list_invites, org_members::create_invite))
+        .routes(routes!(org_members::delete_invite))
         // Readers of a repo.
         .routes(routes!(tree::tree))
         .routes(routes!(tree::archive, tree::archive_paths))
@@ -56,12 +63,26 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(commits::chain))
         .routes(routes!(commits::diff))
         .routes(routes!(branches::list_branches))
+        .routes(routes!(issues::list_commit_issues))
+        .routes(routes!(proposals::list_proposal_issues))
         .routes(routes!(events::repo_events))
         // Writers; on main, maintainers.
         .routes(routes!(commits::commit))
         .routes(routes!(contents::missing_contents))
         .routes(routes!(contents::upload_content))
         .routes(routes!(branches::enable_auto_merge, branches::disable_auto_merge))
+        // Writers; what somebody else wrote, maintainers. Readers read.
+        .routes(routes!(proposals::list_proposals, proposals::create_proposal))
+        .routes(routes!(proposals::get_proposal, proposals::update_proposal))
+        .routes(routes!(proposals::close_proposal))
+        .routes(routes!(proposals::reopen_proposal))
+        .routes(routes!(issues::list_issues, issues::create_issue))
+        .routes(routes!(issues::get_issue, issues::update_issue))
+        .routes(routes!(issues::close_issue))
+        .routes(routes!(issues::reopen_issue))
+        .routes(routes!(issue_comments::list_issue_comments, issue_comments::create_issue_comment))
+        .routes(routes!(issue_comments::update_issue_comment, issue_comments::delete_issue_comment))
+        .routes(routes!(issue_comments::list_issue_refs, issue_comments::create_issue_ref))
         // Maintainers; single branches and releases are read by readers.
         .routes(routes!(branches::create_branch))
         .routes(routes!(branches::get_branch, branches::update_branch, branches::delete_branch))

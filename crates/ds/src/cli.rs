@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    archive, auto_merge, branches, checkout, clean, commit, completions, config, diff, events, import_git, init, log,
-    login, logout, man, merge, orgs, pull, purge, ready, rebase, release, repos, resolve, restore, roles, show, status,
-    verify, whoami,
+    archive, auto_merge, branches, checkout, clean, commit, completions, config, diff, events, import_git, init,
+    issues, log, login, logout, man, merge, orgs, proposal, pull, purge, ready, rebase, release, repos, resolve,
+    restore, roles, show, status, verify, whoami,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -91,7 +91,13 @@ pub(crate) enum Command {
     Branches(branches::Arguments),
     /// Remove old merged and abandoned branches for good.
     Purge(purge::Arguments),
-    /// List, create and delete orgs.
+    /// Propose to merge a branch, and list such proposals.
+    #[command(alias = "proposals")]
+    Proposal(proposal::Arguments),
+    /// List, open and close issues, and comment on them.
+    #[command(alias = "issue")]
+    Issues(issues::Arguments),
+    /// List, create and delete orgs, and say who is in them.
     #[command(alias = "org")]
     Orgs(orgs::Arguments),
     /// List, create and delete repos.

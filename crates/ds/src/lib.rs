@@ -26,6 +26,7 @@ mod suggest;
 mod sync;
 mod text;
 mod upload;
+mod words;
 mod workspace;
 
 use std::{ffi::OsString, io::Write};

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt::Display, time::Duration};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use unicode_width::UnicodeWidthStr;
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// Rows with aligned columns. Every column but the last is padded to its width; nothing is cut.
 pub(crate) struct Table {
@@ -54,6 +54,23 @@ pub(crate) fn printable_lines(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() && c != '\n' && c != '\t' { c.escape_default().to_string() } else { c.to_string() })
         .collect()
+}
+
+/// A title for a column of a table: what is wider than 38 columns of a screen ends in an ellipsis.
+pub(crate) fn cut(title: &str) -> String {
+    const WIDTH: usize = 38;
+    let title = printable(title);
+    if title.width() <= WIDTH {
+        return title.into_owned();
+    }
+    let mut kept = String::new();
+    for c in title.chars() {
+        if kept.width() + c.width().unwrap_or_default() >= WIDTH {
+            break;
+        }
+        kept.push(c);
+    }
+    format!("{kept}…")
 }
 
 /// The first line of a message.
@@ -130,6 +147,14 @@ impl Drop for Progress {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wide_title_is_cut() {
+        assert_eq!(cut(&"x".repeat(38)), "x".repeat(38));
+        assert_eq!(cut(&"x".repeat(39)), format!("{}…", "x".repeat(37)));
+        assert_eq!(cut(&"日".repeat(20)), format!("{}…", "日".repeat(18)));
+        assert_eq!(cut("a\nb"), "a\\nb");
+    }
 
     #[test]
     fn columns_line_up_and_cannot_steer_the_terminal() {

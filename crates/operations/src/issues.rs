@@ -110,7 +110,7 @@ impl Operations {
     ///
     /// # Errors
     /// When the database cannot answer.
-    pub async fn commit_issues(
+    pub async fn list_commit_issues(
         &self,
         reader: &Reader,
         sequence: i64,

@@ -239,7 +239,7 @@ impl Operations {
     ///
     /// # Errors
     /// When the database cannot answer.
-    pub async fn proposal_issues(
+    pub async fn list_proposal_issues(
         &self,
         reader: &Reader,
         id: &str,

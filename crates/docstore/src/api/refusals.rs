@@ -42,6 +42,8 @@ refusals! {
     OfBody = 408 413;
     /// Of what changes something.
     OfChange = 409;
+    /// Of what runs out.
+    Gone = 410;
     /// Of what may be conditional.
     OfCondition = 412;
     /// Of what a caller may have open only so many times.
@@ -63,6 +65,7 @@ fn refusal(status: u16) -> RefOr<Response> {
         404 => "Nothing is there.",
         408 => "The body did not arrive in time.",
         409 => "The state does not allow it, or the idempotency key was used for another request.",
+        410 => "It was there and is gone.",
         412 => "The `If-Match` tag is not the current one.",
         413 => "The body, or something in it, is larger than the limit.",
         429 => "Too many at once from one caller.",

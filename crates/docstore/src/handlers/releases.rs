@@ -4,7 +4,7 @@ use docstore_service::Json;
 
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
-    error::{ApiError, ApiResult},
+    error::ApiResult,
     extract::{
         JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader,
         needs::{READ, RELEASES},
@@ -37,11 +37,9 @@ pub(crate) async fn list_releases(
     RepoReader(reader): RepoReader<READ>,
     params: Params,
 ) -> ApiResult<Json<ReleaseList>> {
-    let after = params
-        .text("after")
-        .map(|id| id.parse().map_err(|_| ApiError::bad_request("invalid pagination cursor")))
-        .transpose()?;
-    Ok(Json(ReleaseList { releases: state.operations.list_releases(&reader, after, params.limit()?).await? }))
+    Ok(Json(ReleaseList {
+        releases: state.operations.list_releases(&reader, params.cursor()?, params.limit()?).await?,
+    }))
 }
 
 /// Get a release. Readers.

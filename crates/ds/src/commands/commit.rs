@@ -1,13 +1,13 @@
-use std::{collections::BTreeMap, fs, io::Read, path::Path};
+use std::collections::BTreeMap;
 
 use clap::Args;
 use docstore_models::{CommitRequest, CommitResponse, ErrorCode};
 
 use crate::{
     Failure,
-    failure::About,
     session::Session,
     upload::{self, FileChange, Prepared},
+    words,
     workspace::{Anchor, Changes, Scan, State, Workspace},
 };
 
@@ -133,15 +133,7 @@ fn message(
     let usage = || Failure::usage("a commit needs a message").hint("ds commit -m \"what and why\"");
     let message = match (given, file) {
         (Some(message), _) => message,
-        (None, Some("-")) => {
-            let mut text = String::new();
-            session.context.stdin.read_to_string(&mut text).about("read", Path::new("standard input"))?;
-            text.trim_end().to_owned()
-        }
-        (None, Some(file)) => {
-            let path = session.directory().join(file);
-            fs::read_to_string(&path).about("read", &path)?.trim_end().to_owned()
-        }
+        (None, Some(file)) => words::read(session, file)?,
         (None, None) if session.context.terminals.stdin => edit(session, workspace, changes)?,
         (None, None) => return Err(usage()),
     };
@@ -160,16 +152,7 @@ fn edit(session: &mut Session<'_>, workspace: &Workspace, changes: &Changes) -> 
             template.push_str(&format!("#   {label:<10}{path}\n"));
         }
     }
-    fs::write(&path, template).about("write", &path)?;
-    let editor = ["DS_EDITOR", "VISUAL", "EDITOR"]
-        .into_iter()
-        .find_map(|name| session.context.variable(name))
-        .unwrap_or("vi")
-        .to_owned();
-    (session.context.edit)(&editor, &path)
-        .map_err(|error| Failure::new(format!("cannot edit the message: {error}")))?;
-    let text = fs::read_to_string(&path).about("read", &path)?;
-    fs::remove_file(&path).about("remove", &path)?;
+    let text = words::edit(session, &path, &template)?;
     let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
     Ok(lines.join("\n").trim().to_owned())
 }

@@ -12,12 +12,15 @@ pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod import_git;
 pub(crate) mod init;
+pub(crate) mod issues;
 pub(crate) mod log;
 pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
 pub(crate) mod merge;
+mod org_members;
 pub(crate) mod orgs;
+pub(crate) mod proposal;
 pub(crate) mod pull;
 pub(crate) mod purge;
 pub(crate) mod ready;
@@ -60,6 +63,8 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::AutoMerge(arguments) => Box::pin(auto_merge::run(session, arguments)).await,
         Command::Branches(arguments) => Box::pin(branches::run(session, arguments)).await,
         Command::Purge(arguments) => Box::pin(purge::run(session, arguments)).await,
+        Command::Proposal(arguments) => Box::pin(proposal::run(session, arguments)).await,
+        Command::Issues(arguments) => Box::pin(issues::run(session, arguments)).await,
         Command::Orgs(arguments) => Box::pin(orgs::run(session, arguments)).await,
         Command::Repos(arguments) => Box::pin(repos::run(session, arguments)).await,
         Command::Roles(arguments) => Box::pin(roles::run(session, arguments)).await,

@@ -1,5 +1,6 @@
 use clap::{Args, Subcommand};
 
+use super::org_members::{self, InviteAction, MemberAction};
 use crate::{
     Failure,
     cli::{JsonOption, YesOption},
@@ -8,7 +9,7 @@ use crate::{
     session::Session,
 };
 
-/// List, create and delete orgs.
+/// List, create and delete orgs, and say who is in them.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
@@ -40,6 +41,18 @@ enum Action {
         name: String,
         #[command(flatten)]
         yes: YesOption,
+    },
+    /// List, add and remove the members of an org.
+    #[command(alias = "member")]
+    Members {
+        #[command(subcommand)]
+        action: MemberAction,
+    },
+    /// Invite people into an org, and accept invitations.
+    #[command(alias = "invite")]
+    Invites {
+        #[command(subcommand)]
+        action: InviteAction,
     },
     /// List the repos of an org.
     Repos {
@@ -89,6 +102,8 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
                 .map_err(|error| instead_of_status(error, 409, || format!("org '{name}' still has repos")))?;
             session.say(format!("Deleted org '{name}'"));
         }
+        Action::Members { action } => org_members::members(session, &client, action).await?,
+        Action::Invites { action } => org_members::invites(session, &client, action).await?,
         Action::Repos { name, json } => {
             let repos = client.list_org_repos(&name).await?;
             if json.json {

@@ -102,7 +102,10 @@ async fn every_write_can_be_sent_again() {
         assert!(first.status.is_success(), "{}: {}", operation.id, first.answer().text);
         let between = events(&fixture).await;
         let again = fixture.send(&call, &headers).await;
-        assert_eq!((again.status, &again.body), (first.status, &first.body), "{}", operation.id);
+        // The token of an invitation is told once; what is told again is another one of the same invitation.
+        let one_time = operation.id == "create_invite";
+        assert_eq!(again.status, first.status, "{}", operation.id);
+        assert!(one_time || again.body == first.body, "{}", operation.id);
         assert_eq!(events(&fixture).await, between, "{} was done twice", operation.id);
         // Whatever changes something says so.
         let unchanged = matches!(operation.id.as_str(), "update_branch" | "disable_auto_merge");

@@ -88,6 +88,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     histories(coverage, &fixture).await;
     streams(coverage, &fixture).await;
     presigned(coverage, &fixture).await;
+    invites(coverage, &fixture).await;
     slow_bodies(coverage, &fixture).await;
 }
 
@@ -184,6 +185,22 @@ async fn presigned(coverage: &mut Coverage, fixture: &Fixture) {
         let call = Call { method: Method::GET, path: url, body: Vec::new() };
         coverage.record(operation, how, &fixture.send(&call, &[]).await);
     }
+}
+
+/// Invitations that can be accepted no more.
+async fn invites(coverage: &mut Coverage, fixture: &Fixture) {
+    let accept = find("accept_invite");
+    let headers = allowed(fixture, accept);
+    let call = fixture.call("accept_invite", 0).await;
+    sqlx::query("UPDATE org_invites SET expires_at = now()").execute(&fixture.pool).await.unwrap();
+    coverage.record(accept, "too late", &fixture.send(&call, &headers).await);
+
+    let create = find("create_invite");
+    let call = fixture.call("create_invite", 20_000).await;
+    let headers = [headers, vec![("idempotency-key", "an-invite".to_owned())]].concat();
+    coverage.record(create, "with a key", &fixture.send(&call, &headers).await);
+    sqlx::query("DELETE FROM org_invites").execute(&fixture.pool).await.unwrap();
+    coverage.record(create, "again, when it was revoked", &fixture.send(&call, &headers).await);
 }
 
 /// Bodies that are announced and do not come. All at once: each takes the whole time-out.

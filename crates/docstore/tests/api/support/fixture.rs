@@ -139,12 +139,13 @@ impl Fixture {
         assert!(got.status.is_success(), "{}: {}", call.path, String::from_utf8_lossy(&got.body));
     }
 
-    /// Makes the creator of [`REPO`] do something there, and insists that it works.
-    async fn creator(&self, method: Method, path: &str, body: Value) {
+    /// Makes the creator of [`REPO`] do something there, insists that it works, and answers what came.
+    async fn creator(&self, method: Method, path: &str, body: Value) -> Value {
         let token = self.verified.issuer.id_token("creator@example.com");
         let call = Call { method, path: path.to_owned(), body: body.to_string().into_bytes() };
         let got = self.send(&call, &[bearer(&token)]).await;
         assert!(got.status.is_success(), "{}: {}", call.path, String::from_utf8_lossy(&got.body));
+        serde_json::from_slice(&got.body).unwrap_or_default()
     }
 
     /// A request of an operation that succeeds for whoever may do it, on something that was not used before: `fresh` is
@@ -217,6 +218,60 @@ impl Fixture {
             "delete_branch" => (format!("{R}/branch/{}", self.fresh_branch(n).await), none),
             "merge" => (format!("{R}/merge"), json!({"branch": self.fresh_branch(n).await})),
             "rebase" => (format!("{R}/rebase"), json!({"branch": self.fresh_branch(n).await})),
+            "create_proposal" => {
+                (format!("{R}/proposals"), json!({"branch": self.fresh_branch(n).await, "title": "a proposal"}))
+            }
+            "list_proposals" => (format!("{R}/proposals"), none),
+            "get_proposal" => (format!("{R}/proposals/{}", self.fresh_proposal(n).await), none),
+            "update_proposal" => {
+                (format!("{R}/proposals/{}", self.fresh_proposal(n).await), json!({"title": "better"}))
+            }
+            "close_proposal" => (format!("{R}/proposals/{}/close", self.fresh_proposal(n).await), none),
+            "reopen_proposal" => {
+                let path = format!("{R}/proposals/{}", self.fresh_proposal(n).await);
+                self.creator(Method::POST, &format!("{path}/close"), none.clone()).await;
+                (format!("{path}/reopen"), none)
+            }
+            "list_proposal_issues" => (format!("{R}/proposals/{}/issues", uuid::Uuid::nil()), none),
+            "create_issue" => (format!("{R}/issues"), json!({"title": "an issue", "labels": ["bug"]})),
+            "list_issues" => (format!("{R}/issues"), none),
+            "get_issue" => (format!("{R}/issues/{}", self.fresh_issue().await), none),
+            "update_issue" => (format!("{R}/issues/{}", self.fresh_issue().await), json!({"title": "better"})),
+            "close_issue" => (format!("{R}/issues/{}/close", self.fresh_issue().await), json!({"reason": "duplicate"})),
+            "reopen_issue" => {
+                let path = format!("{R}/issues/{}", self.fresh_issue().await);
+                self.creator(Method::POST, &format!("{path}/close"), none.clone()).await;
+                (format!("{path}/reopen"), none)
+            }
+            "list_issue_comments" => (format!("{R}/issues/{}/comments", self.fresh_issue().await), none),
+            "create_issue_comment" => {
+                (format!("{R}/issues/{}/comments", self.fresh_issue().await), json!({"body": "a comment"}))
+            }
+            "update_issue_comment" => (self.fresh_comment().await, json!({"body": "better"})),
+            "delete_issue_comment" => (self.fresh_comment().await, none),
+            "list_issue_refs" => (format!("{R}/issues/{}/refs", self.fresh_issue().await), none),
+            "create_issue_ref" => {
+                (format!("{R}/issues/{}/refs", self.fresh_issue().await), json!({"ref_type": "commit", "ref_id": "1"}))
+            }
+            "list_commit_issues" => (format!("{R}/commit/1/issues"), none),
+            "list_members" => ("/orgs/acme/members".into(), none),
+            "set_member" => (format!("/orgs/acme/members/new{n}@example.com"), json!({"role": "member"})),
+            "delete_member" => {
+                make_member(&self.pool, "acme", &format!("gone{n}@example.com"), "member").await;
+                (format!("/orgs/acme/members/gone{n}@example.com"), none)
+            }
+            "list_invites" => ("/orgs/acme/invites".into(), none),
+            "create_invite" => {
+                ("/orgs/acme/invites".into(), json!({"email": format!("new{n}@example.com"), "role": "member"}))
+            }
+            // Whoever calls the fixture's operations when nobody in particular does.
+            "accept_invite" => {
+                let invite = self.fresh_invite().await;
+                (format!("/orgs/acme/invites/{}/accept", invite["token"].as_str().unwrap()), none)
+            }
+            "delete_invite" => {
+                (format!("/orgs/acme/invites/{}", self.fresh_invite().await["id"].as_str().unwrap()), none)
+            }
             "list_releases" => (format!("{R}/releases"), none),
             "create_release" => (format!("{R}/releases"), json!({"name": format!("v{n}.0")})),
             "get_release" => (format!("{R}/releases/v1"), none),
@@ -240,6 +295,29 @@ impl Fixture {
             other => panic!("the operation {other} is new: add a good request for it here"),
         };
         (path, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
+    }
+
+    async fn fresh_proposal(&self, n: usize) -> String {
+        let body = json!({"branch": self.fresh_branch(n).await, "title": "a proposal"});
+        let created = self.creator(Method::POST, "/repos/acme/app/-/proposals", body).await;
+        created["id"].as_str().unwrap().to_owned()
+    }
+
+    async fn fresh_issue(&self) -> i64 {
+        let body = json!({"title": "an issue"});
+        self.creator(Method::POST, "/repos/acme/app/-/issues", body).await["number"].as_i64().unwrap()
+    }
+
+    /// The path of a new comment.
+    async fn fresh_comment(&self) -> String {
+        let path = format!("/repos/acme/app/-/issues/{}/comments", self.fresh_issue().await);
+        let created = self.creator(Method::POST, &path, json!({"body": "a comment"})).await;
+        format!("{path}/{}", created["id"].as_str().unwrap())
+    }
+
+    async fn fresh_invite(&self) -> Value {
+        let body = json!({"email": "Creator@Example.com", "role": "member"});
+        self.creator(Method::POST, "/orgs/acme/invites", body).await
     }
 
     async fn fresh_branch(&self, n: usize) -> String {

@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 pub(crate) mod generated;
 pub(crate) mod identities;
 pub(crate) mod raw;
+pub(crate) mod terminal;
 mod transcript;
 pub(crate) mod truth;
 
@@ -41,4 +42,9 @@ pub(crate) async fn branch(who: &Person, repo: &str, name: &str) {
 /// The paths of a list, for short assertions.
 pub(crate) fn paths(list: &Value) -> Vec<&str> {
     list.as_array().unwrap().iter().map(|entry| entry["path"].as_str().unwrap()).collect()
+}
+
+/// Gives somebody a role in [`REPO`].
+pub(crate) async fn grant(admin: &Person, identity: &str, role: &str) {
+    admin.put(&format!("{REPO}/roles/{identity}"), &json!({"role": role})).await.expect(200);
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, fmt, fmt::Write};
 
-use docstore_test_support::{Answer, Person};
+use docstore_test_support::{Answer, Person, TestApp};
 use http::Method;
 use serde_json::Value;
 
@@ -15,6 +15,8 @@ pub(crate) struct Transcript {
     text: String,
     names: HashMap<String, String>,
     counts: HashMap<&'static str, usize>,
+    /// The last event that was told of.
+    event: i64,
 }
 
 impl Transcript {
@@ -83,6 +85,29 @@ impl Transcript {
     /// Adds a line of prose.
     pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.text, "# {line}").unwrap();
+    }
+
+    /// Notes the events that were logged since the last time, in the order in which they happened.
+    pub(crate) async fn events(&mut self, app: &TestApp) {
+        let rows: Vec<(i64, String)> = sqlx::query_as("SELECT id, payload FROM event_log WHERE id > $1 ORDER BY id")
+            .bind(self.event)
+            .fetch_all(&app.pool().await)
+            .await
+            .unwrap();
+        for (id, payload) in rows {
+            let mut event: Value = serde_json::from_str(&payload).unwrap();
+            self.rename(&mut event["data"]);
+            let kind = event["type"].as_str().unwrap().trim_start_matches("com.docstore.");
+            writeln!(self.text, "! {} {kind} {}", event["source"].as_str().unwrap(), event["data"]).unwrap();
+            self.event = id;
+        }
+    }
+
+    /// Passes over the events that were logged so far.
+    pub(crate) async fn skip_events(&mut self, app: &TestApp) {
+        let (last,): (i64,) =
+            sqlx::query_as("SELECT coalesce(max(id), 0) FROM event_log").fetch_one(&app.pool().await).await.unwrap();
+        self.event = last;
     }
 
     fn renamed(&mut self, summary: &str) -> String {
