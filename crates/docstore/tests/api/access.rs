@@ -122,7 +122,8 @@ fn head(callers: &[CallerKind]) -> String {
     let mut text = "# Who may do what\n\nMade by the test `generated_access_table`; `scripts/generate` writes it again. \
         Each cell is the status of a real\nanswer: every caller sends a request that would succeed for somebody who may \
         send it, on something of its own.\nSo 2xx and 3xx mean allowed, 401 not known, 403 not allowed; 400 and 404 come \
-        behind those checks, or where there are\nnone.\n\nIn development (`DEV_IDENTITY`) no credential is looked at, and \
+        behind those checks, or where there are\nnone. The proposals, issues and comments that they \
+        change are the creator's: a writer may change what is their own.\n\nIn development (`DEV_IDENTITY`) no credential is looked at, and \
         whoever sends a request is whom `X-DocStore-Identity`\nnames, else the development identity.\n\n| Caller | \
         |\n| --- | --- |\n"
         .to_owned();
