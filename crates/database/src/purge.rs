@@ -116,6 +116,8 @@ pub async fn deleted_repo_with_rows(connection: &mut PgConnection) -> Result<Opt
             AND (
                 EXISTS (SELECT 1 FROM commits c WHERE c.repo_id = r.id)
                 OR EXISTS (SELECT 1 FROM contents c WHERE c.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM proposals p WHERE p.repo_id = r.id)
+                OR EXISTS (SELECT 1 FROM issues i WHERE i.repo_id = r.id)
                 OR EXISTS (SELECT 1 FROM review_comments c WHERE c.repo_id = r.id)
                 OR EXISTS (SELECT 1 FROM reviews v WHERE v.repo_id = r.id)
                 OR EXISTS (SELECT 1 FROM check_runs c WHERE c.repo_id = r.id)
@@ -181,6 +183,7 @@ pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, row
     .execute(&mut *connection)
     .await?
     .rows_affected();
+    let discussed = clear_issues(&mut *connection, repo_id, rows_max).await?;
     let reviewed = clear_reviews(connection, repo_id, rows_max).await?;
     sqlx::query!(
         "DELETE FROM archive_checksums a USING branches b WHERE b.repo_id = $1 AND a.branch_id = b.id",
@@ -188,7 +191,52 @@ pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, row
     )
     .execute(connection)
     .await?;
-    Ok(contents > 0 || commits > 0 || reviewed)
+    Ok(contents > 0 || commits > 0 || discussed || reviewed)
+}
+
+/// Clears away proposals and issues of a deleted repo with comments and refs, at most so many rows of each. Answers whether
+/// there may be more.
+async fn clear_issues(connection: &mut PgConnection, repo_id: i64, rows_max: i64) -> Result<bool> {
+    let proposals = sqlx::query!(
+        "DELETE FROM proposals WHERE id = ANY (ARRAY(SELECT p.id FROM proposals p WHERE p.repo_id = $1 LIMIT $2))",
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let comments = sqlx::query!(
+        r#"
+        DELETE FROM issue_comments
+        WHERE id = ANY (ARRAY(SELECT c.id FROM issue_comments c WHERE c.repo_id = $1 LIMIT $2))
+        "#,
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    let refs = sqlx::query!(
+        "DELETE FROM issue_refs WHERE id = ANY (ARRAY(SELECT f.id FROM issue_refs f WHERE f.repo_id = $1 LIMIT $2))",
+        repo_id,
+        rows_max,
+    )
+    .execute(&mut *connection)
+    .await?
+    .rows_affected();
+    // An issue takes along whatever is left of its own: first that, in pieces.
+    if comments > 0 || refs > 0 {
+        return Ok(true);
+    }
+    let issues = sqlx::query!(
+        "DELETE FROM issues WHERE id = ANY (ARRAY(SELECT i.id FROM issues i WHERE i.repo_id = $1 LIMIT $2))",
+        repo_id,
+        rows_max,
+    )
+    .execute(connection)
+    .await?
+    .rows_affected();
+    Ok(issues > 0 || proposals > 0)
 }
 
 /// Clears away reviews, their comments and check runs of a deleted repo, at most so many rows of each. Answers whether there

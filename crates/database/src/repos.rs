@@ -140,9 +140,6 @@ pub async fn lock_roles(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<b
 pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
     sqlx::query!("DELETE FROM roles WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM releases WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM proposals WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    // With their comments and refs.
-    sqlx::query!("DELETE FROM issues WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM issue_counters WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM required_checks WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;

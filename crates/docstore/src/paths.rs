@@ -99,6 +99,15 @@ fn split_branch<'a>(method: &Method, rest: &'a str) -> (&'a str, &'static str) {
     (rest, "")
 }
 
+/// What to show of a path that holds a secret: the token of an invitation is good until somebody has accepted it.
+pub(crate) fn without_secrets(path: &str) -> Option<String> {
+    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    match segments[..] {
+        ["orgs", org, "invites", _, "accept"] => Some(format!("/orgs/{org}/invites/.../accept")),
+        _ => None,
+    }
+}
+
 fn segment(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
@@ -189,6 +198,16 @@ mod tests {
         }
         // Escaped, they are names like others, and refused where names are checked.
         assert_eq!(path(get, "/repos/a/b/-/file/%2e%2e%2fx"), "/repos/a%2Fb/-/file/..%2Fx");
+    }
+
+    #[test]
+    fn tokens_of_invitations_are_not_shown() {
+        for path in ["/orgs/acme/invites/0123/accept", "//orgs/acme/invites/0123/accept/"] {
+            assert_eq!(without_secrets(path).as_deref(), Some("/orgs/acme/invites/.../accept"), "{path}");
+        }
+        for path in ["/orgs/acme/invites/0123", "/orgs/acme/invites", "/", "/repos/orgs/acme/invites/0123/accept"] {
+            assert_eq!(without_secrets(path), None, "{path}");
+        }
     }
 
     #[test]

@@ -23,7 +23,7 @@ use crate::{
         branches, commits, contents, discovery, events, files, issue_comments, issues, login, merge, org_members, orgs,
         proposals, releases, repos, roles, tree,
     },
-    paths::{Canonical, canonical},
+    paths::{Canonical, canonical, without_secrets},
     state::AppState,
 };
 
@@ -157,6 +157,9 @@ fn compression() -> CompressionLayer<impl Predicate> {
 /// Brings the path into the form of the route table, or answers at once.
 fn rewritten(mut request: Request) -> Result<Request, Box<Response>> {
     let uri = request.uri();
+    if let (Some(facts), Some(shown)) = (RequestFacts::current(), without_secrets(uri.path())) {
+        facts.set_shown_path(shown);
+    }
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let path = match canonical(request.method(), uri.path()) {
         Canonical::Path(path) => path,

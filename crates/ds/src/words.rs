@@ -35,16 +35,25 @@ impl BodyOptions {
     ) -> Result<String, Failure> {
         let text = match self.given(session)? {
             Some(text) => text,
-            None if session.context.terminals.stdin => {
-                edit(session, &workspace.metadata().join("TEXT"), before)?.trim().to_owned()
-            }
-            None => String::new(),
+            None => revised(session, workspace, before)?.unwrap_or_default(),
         };
         if text.trim().is_empty() {
             return Err(Failure::usage("there is no text").hint("give it with --body, or in a file with -F"));
         }
         Ok(text)
     }
+}
+
+/// A text as the user leaves it in an editor, or nothing where there is no terminal for one.
+pub(crate) fn revised(
+    session: &mut Session<'_>,
+    workspace: &Workspace,
+    before: &str,
+) -> Result<Option<String>, Failure> {
+    if !session.context.terminals.stdin {
+        return Ok(None);
+    }
+    Ok(Some(edit(session, &workspace.metadata().join("TEXT"), before)?.trim().to_owned()))
 }
 
 /// What a file holds, or with `-` what comes on standard input, without the white space at its end.

@@ -163,10 +163,12 @@ pub enum EventData {
         number: i64,
         author: String,
     },
+    /// `updated_by` is additive.
     IssueUpdated {
         repo: String,
         issue_id: Uuid,
         number: i64,
+        updated_by: String,
     },
     IssueClosed {
         repo: String,
@@ -175,10 +177,12 @@ pub enum EventData {
         reason: CloseReason,
         closed_by: String,
     },
+    /// `reopened_by` is additive.
     IssueReopened {
         repo: String,
         issue_id: Uuid,
         number: i64,
+        reopened_by: String,
     },
     IssueCommentCreated {
         repo: String,
@@ -187,11 +191,13 @@ pub enum EventData {
         comment_id: Uuid,
         author: String,
     },
+    /// `updated_by` is additive.
     IssueCommentUpdated {
         repo: String,
         issue_id: Uuid,
         number: i64,
         comment_id: Uuid,
+        updated_by: String,
     },
     /// Additive.
     IssueCommentDeleted {

@@ -95,7 +95,13 @@ impl Operations {
         let issue_id = comment.issue_id;
         let comment = issue_comments::update_comment(&mut *write.transaction, comment, body).await?;
         issue_refs::tie_issue(&mut *write.transaction, writer.repo_id(), issue_id, &mentioned_in_issue(body)).await?;
-        let event = EventData::IssueCommentUpdated { repo: writer.repo().to_owned(), issue_id, number, comment_id: id };
+        let event = EventData::IssueCommentUpdated {
+            repo: writer.repo().to_owned(),
+            issue_id,
+            number,
+            comment_id: id,
+            updated_by: writer.identity().to_owned(),
+        };
         write.note(Some(writer.repo_id()), &event)?;
         self.finish(write, comment).await
     }

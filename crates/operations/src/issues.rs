@@ -157,7 +157,12 @@ impl Operations {
             issue = issues::update_issue(&mut *write.transaction, &issue).await?;
             let mentioned = issue.body.as_deref().map(mentioned_in_issue).unwrap_or_default();
             issue_refs::tie_issue(&mut *write.transaction, writer.repo_id(), issue.id, &mentioned).await?;
-            let event = EventData::IssueUpdated { repo: writer.repo().to_owned(), issue_id: issue.id, number };
+            let event = EventData::IssueUpdated {
+                repo: writer.repo().to_owned(),
+                issue_id: issue.id,
+                number,
+                updated_by: writer.identity().to_owned(),
+            };
             write.note(Some(writer.repo_id()), &event)?;
         }
         self.finish(write, issue).await
@@ -206,7 +211,12 @@ impl Operations {
             return Err(Error::refused(ErrorCode::Conflict, "conflict: issue is already open"));
         }
         let issue = issues::reopen_issue(&mut *write.transaction, issue).await?;
-        let event = EventData::IssueReopened { repo: writer.repo().to_owned(), issue_id: issue.id, number };
+        let event = EventData::IssueReopened {
+            repo: writer.repo().to_owned(),
+            issue_id: issue.id,
+            number,
+            reopened_by: writer.identity().to_owned(),
+        };
         write.note(Some(writer.repo_id()), &event)?;
         self.finish(write, issue).await
     }

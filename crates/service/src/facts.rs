@@ -30,11 +30,18 @@ struct Facts {
     route: OnceLock<Cow<'static, str>>,
     identity: OnceLock<String>,
     repo: OnceLock<String>,
+    shown_path: OnceLock<String>,
 }
 
 impl RequestFacts {
     pub(crate) fn new(request_id: String) -> Self {
-        Self(Arc::new(Facts { request_id, route: OnceLock::new(), identity: OnceLock::new(), repo: OnceLock::new() }))
+        Self(Arc::new(Facts {
+            request_id,
+            route: OnceLock::new(),
+            identity: OnceLock::new(),
+            repo: OnceLock::new(),
+            shown_path: OnceLock::new(),
+        }))
     }
 
     /// The facts of the request whose handler is running or whose answer is being made, if [`crate::observe`] wraps it.
@@ -67,6 +74,17 @@ impl RequestFacts {
     /// Notes the full name of the repo that the request is about. The first one stays.
     pub fn set_repo(&self, repo: impl Into<String>) {
         let _ = self.0.repo.set(repo.into());
+    }
+
+    /// Notes what logs and traces shall show in place of the path, which holds something that nobody else may know. The first
+    /// one stays.
+    pub fn set_shown_path(&self, path: impl Into<String>) {
+        let _ = self.0.shown_path.set(path.into());
+    }
+
+    /// What to show in place of the path, if not the path itself.
+    pub(crate) fn shown_path(&self) -> Option<&str> {
+        self.0.shown_path.get().map(String::as_str)
     }
 
     /// The route's template, or `unmatched`.

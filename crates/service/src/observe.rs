@@ -120,7 +120,7 @@ impl RequestLine {
             http.request.method = request.method().as_str(),
             http.route = Empty,
             http.response.status_code = Empty,
-            url.path = request.uri().path(),
+            url.path = Empty,
         );
         traces::continue_trace(&span, request.headers());
         metrics::gauge!("docstore_http_requests_in_flight").increment(1.0);
@@ -154,6 +154,7 @@ impl RequestLine {
     fn trace(&self, status: u16, route: &str) {
         traces::name_span(&self.span, format!("{} {route}", method_label(&self.method)));
         self.span.record("http.route", route);
+        self.span.record("url.path", self.facts.shown_path().unwrap_or(&self.path));
         self.span.record("http.response.status_code", status);
         if status >= 500 {
             self.span.record("otel.status_code", "ERROR");
@@ -163,12 +164,13 @@ impl RequestLine {
     fn log(&self, status: u16) {
         // An answer that broke off says so; others do not carry the attribute.
         let aborted = (self.status.is_some() && !self.complete).then_some(true);
+        let path = self.facts.shown_path().unwrap_or(&self.path);
         macro_rules! line {
             ($level:expr) => {
                 tracing::event!(
                     $level,
                     method = self.method.as_str(),
-                    path = self.path,
+                    path,
                     status,
                     duration_ms = duration_ms(self.started.elapsed()),
                     identity = self.facts.identity(),

@@ -62,6 +62,10 @@ fn app() -> Router {
                 "four"
             }),
         )
+        .route(
+            "/secret/{token}",
+            get(async |Extension(facts): Extension<RequestFacts>| facts.set_shown_path("/secret/...")),
+        )
         .route("/refused", get(async || error_response(ErrorCode::Forbidden, "no", None)))
         .route("/failed", get(async || StatusCode::BAD_GATEWAY))
         .route("/panic", get(async || -> Response { panic!("as a defect would") }))
@@ -87,13 +91,15 @@ fn get_request(path: &str) -> Request<Body> {
 
 #[tokio::test(start_paused = true)]
 async fn one_line_per_request_with_its_facts() {
-    for path in ["/repos/acme%2Fweb/-/tree?at=3&token=secret", "/refused", "/failed", "/missing%20%0a"] {
+    for path in ["/repos/acme%2Fweb/-/tree?at=3&token=secret", "/secret/word", "/refused", "/failed", "/missing%20%0a"]
+    {
         let response = ask(get_request(path)).await;
         to_bytes(response.into_body(), 1000).await.unwrap();
     }
     insta::assert_snapshot!(log(), @r#"
     {"time":"2026-11-20T12:00:00.000000Z","level":"INFO","msg":"looked up","files":2,"request_id":"new-id","target":"observe"}
     {"time":"2026-11-20T12:00:00.000000Z","level":"INFO","msg":"request","method":"GET","path":"/repos/acme/web/-/tree","status":200,"duration_ms":12,"identity":"ann@example.com","repo":"acme/web","bytes":4,"request_id":"new-id"}
+    {"time":"2026-11-20T12:00:00.000000Z","level":"INFO","msg":"request","method":"GET","path":"/secret/...","status":200,"duration_ms":0,"identity":"","repo":"","bytes":0,"request_id":"new-id"}
     {"time":"2026-11-20T12:00:00.000000Z","level":"WARN","msg":"request","method":"GET","path":"/refused","status":403,"duration_ms":0,"identity":"","repo":"","bytes":56,"request_id":"new-id"}
     {"time":"2026-11-20T12:00:00.000000Z","level":"ERROR","msg":"request","method":"GET","path":"/failed","status":502,"duration_ms":0,"identity":"","repo":"","bytes":0,"request_id":"new-id"}
     {"time":"2026-11-20T12:00:00.000000Z","level":"WARN","msg":"request","method":"GET","path":"/missing \n","status":404,"duration_ms":0,"identity":"","repo":"","bytes":0,"request_id":"new-id"}

@@ -4,7 +4,7 @@ use docstore_test_support::{ADMIN, Person, TestApp};
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{REPO, Transcript, commit, grant};
+use crate::support::{REPO, Transcript, clear_until_empty, commit, grant};
 
 const ISSUES: &str = "/repos/default/default/-/issues";
 
@@ -83,10 +83,10 @@ async fn an_issue_is_opened_changed_closed_and_opened_again() {
     POST /repos/default/default/-/issues/1/close
       200 {"author":"ann@example.com","close_reason":"completed","closed_at":"TIME","closed_by":"ann@example.com","created_at":"TIME","id":"ID-1","labels":[],"number":1,"repo":"default/default","state":"closed","title":"Second","updated_at":"TIME"}
     ! /repos/default/default issue.opened {"author":"ann@example.com","issue_id":"ID-1","number":1,"repo":"default/default"}
-    ! /repos/default/default issue.updated {"issue_id":"ID-1","number":1,"repo":"default/default"}
-    ! /repos/default/default issue.updated {"issue_id":"ID-1","number":1,"repo":"default/default"}
+    ! /repos/default/default issue.updated {"issue_id":"ID-1","number":1,"repo":"default/default","updated_by":"ann@example.com"}
+    ! /repos/default/default issue.updated {"issue_id":"ID-1","number":1,"repo":"default/default","updated_by":"ann@example.com"}
     ! /repos/default/default issue.closed {"closed_by":"max@example.com","issue_id":"ID-1","number":1,"reason":"not_planned","repo":"default/default"}
-    ! /repos/default/default issue.reopened {"issue_id":"ID-1","number":1,"repo":"default/default"}
+    ! /repos/default/default issue.reopened {"issue_id":"ID-1","number":1,"reopened_by":"ann@example.com","repo":"default/default"}
     ! /repos/default/default issue.closed {"closed_by":"ann@example.com","issue_id":"ID-1","number":1,"reason":"completed","repo":"default/default"}
     "#);
 }
@@ -306,7 +306,7 @@ async fn comments_belong_to_their_author_and_their_issue() {
       200 {"comments":[]}
     ! /repos/default/default issue.comment.created {"author":"ann@example.com","comment_id":"ID-1","issue_id":"ID-3","number":1,"repo":"default/default"}
     ! /repos/default/default issue.comment.created {"author":"bob@example.com","comment_id":"ID-2","issue_id":"ID-3","number":1,"repo":"default/default"}
-    ! /repos/default/default issue.comment.updated {"comment_id":"ID-1","issue_id":"ID-3","number":1,"repo":"default/default"}
+    ! /repos/default/default issue.comment.updated {"comment_id":"ID-1","issue_id":"ID-3","number":1,"repo":"default/default","updated_by":"ann@example.com"}
     ! /repos/default/default role.changed {"changed_by":"admin@example.com","identity":"rea@example.com","repo":"default/default","role":"reader"}
     ! /repos/default/default issue.comment.deleted {"comment_id":"ID-1","deleted_by":"ann@example.com","issue_id":"ID-3","number":1,"repo":"default/default"}
     ! /repos/default/default issue.comment.deleted {"comment_id":"ID-2","deleted_by":"max@example.com","issue_id":"ID-3","number":1,"repo":"default/default"}
@@ -480,17 +480,14 @@ async fn a_number_that_came_to_nothing_is_given_again() {
 #[tokio::test]
 async fn deleting_a_repo_takes_its_issues_along() {
     let (app, me, _max, ann, _bob) = world().await;
-    open(&ann, "commit:1").await;
-    ann.post(&format!("{ISSUES}/1/comments"), &json!({"body": "commit:1"})).await.expect(201);
-    me.delete("/repos/default/default").await.expect(204);
-    let pool = app.pool().await;
-    for table in ["issues", "issue_comments", "issue_refs", "issue_counters"] {
-        let count: (i64,) = sqlx::query_as(sqlx::AssertSqlSafe(format!("SELECT count(*) FROM {table}")))
-            .fetch_one(&pool)
-            .await
-            .unwrap();
-        assert_eq!(count.0, 0, "{table}");
+    for _ in 0..2 {
+        open(&ann, "one of two").await;
     }
+    ann.post(&format!("{ISSUES}/1/comments"), &json!({"body": "commit:1 commit:2"})).await.expect(201);
+    me.delete("/repos/default/default").await.expect(204);
     me.post("/repos", &json!({"owner": "default", "name": "default"})).await.expect(201);
+    assert_eq!(me.get(&format!("{ISSUES}?state=all")).await.expect(200), json!({"issues": []}));
+    let pool = app.pool().await;
+    clear_until_empty(&pool, &["issues", "issue_comments", "issue_refs", "issue_counters"]).await;
     assert_eq!(open(&me, "the first again").await, 1);
 }

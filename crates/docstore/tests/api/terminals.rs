@@ -51,6 +51,14 @@ async fn proposals() {
         context.stdin = Box::new(std::io::Cursor::new("because\nof #1\n"));
     })
     .await;
+    told.types_with(BOB, &format!("proposal edit {id}"), |context| {
+        context.terminals.stdin = true;
+        context.edit = Arc::new(|_, path| {
+            let before = std::fs::read_to_string(path)?;
+            std::fs::write(path, before.replace("because", "since"))
+        });
+    })
+    .await;
     told.types(BOB, &format!("proposal close {id}")).await;
     told.types(BOB, &format!("proposal close {id}")).await;
     told.types(BOB, "proposal show").await;
@@ -123,6 +131,8 @@ async fn proposals() {
     [exit 2]
     bob$ ds proposal edit ID-1 --title "Add b, really" -F -
     Proposal ID-1 changed
+    bob$ ds proposal edit ID-1
+    Proposal ID-1 changed
     bob$ ds proposal close ID-1
     Proposal ID-1 closed
     bob$ ds proposal close ID-1
@@ -151,7 +161,7 @@ async fn proposals() {
     Author:  bob@example.com
     Created: TIME
 
-    because
+    since
     of #1
 
     Issues (1):

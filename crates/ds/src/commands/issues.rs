@@ -11,7 +11,7 @@ use crate::{
     output::{Table, cut, printable, printable_lines},
     remote::instead_of_status,
     session::Session,
-    words::BodyOptions,
+    words::{self, BodyOptions},
     workspace::Workspace,
 };
 
@@ -47,7 +47,7 @@ enum Action {
         #[command(flatten)]
         json: JsonOption,
     },
-    /// Change title, body or labels.
+    /// Change title, body or labels. Without an option, an editor opens for the body.
     Edit {
         /// Its number.
         number: String,
@@ -188,7 +188,11 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             let number = parse(&number)?;
             let body = body.given(session)?;
             let labels = (no_labels || !labels.is_empty()).then_some(labels);
-            let request = UpdateIssueRequest { title, body, labels };
+            let mut request = UpdateIssueRequest { title, body, labels };
+            if request == UpdateIssueRequest::default() {
+                let before = find(&repo, number).await?.body.unwrap_or_default();
+                request.body = words::revised(session, &workspace, &before)?;
+            }
             if request == UpdateIssueRequest::default() {
                 return Err(
                     Failure::usage("nothing to change").hint("give --title, --body, -F, --label or --no-labels")

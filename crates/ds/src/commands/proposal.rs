@@ -47,7 +47,7 @@ enum Action {
         #[command(flatten)]
         json: JsonOption,
     },
-    /// Change title or description.
+    /// Change title or description. Without an option, an editor opens for the description.
     Edit {
         /// The id.
         id: String,
@@ -135,11 +135,14 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             show(session, &repo, &proposal).await?;
         }
         Action::Edit { id, title, description } => {
-            let description = description.given(session)?;
-            if title.is_none() && description.is_none() {
+            let mut request = UpdateProposalRequest { title, description: description.given(session)? };
+            if request == UpdateProposalRequest::default() {
+                let before = find(&repo, &id).await?.description.unwrap_or_default();
+                request.description = words::revised(session, &workspace, &before)?;
+            }
+            if request == UpdateProposalRequest::default() {
                 return Err(Failure::usage("nothing to change").hint("give --title, --description or -F"));
             }
-            let request = UpdateProposalRequest { title, description };
             repo.update_proposal(parse(&id)?, &request)
                 .await
                 .map_err(|error| instead_of_status(error, 404, || not_found(&id)))?;

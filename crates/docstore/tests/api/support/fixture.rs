@@ -264,7 +264,7 @@ impl Fixture {
             "create_invite" => {
                 ("/orgs/acme/invites".into(), json!({"email": format!("new{n}@example.com"), "role": "member"}))
             }
-            // Whoever calls the fixture's operations when nobody in particular does.
+            // It is for the creator of the repo.
             "accept_invite" => {
                 let invite = self.fresh_invite().await;
                 (format!("/orgs/acme/invites/{}/accept", invite["token"].as_str().unwrap()), none)
