@@ -78,8 +78,8 @@ fn canonical_endpoint(method: &Method, endpoint: &str) -> String {
     format!("{kind}/{}{suffix}", segment(name))
 }
 
-/// What follows a branch name. Only reads have suffixes, but for `/auto-merge`; names that end in one are refused at
-/// creation.
+/// What follows a branch name. What changes or deletes a branch has no suffix, but for `/auto-merge`; names that end in one
+/// are refused at creation.
 fn split_branch<'a>(method: &Method, rest: &'a str) -> (&'a str, &'static str) {
     const READS: [&str; 5] = ["/status", "/agent-context", "/reviews", "/checks", "/comments"];
     if let Some(name) = rest.strip_suffix("/auto-merge")
@@ -87,7 +87,7 @@ fn split_branch<'a>(method: &Method, rest: &'a str) -> (&'a str, &'static str) {
     {
         return (name, "/auto-merge");
     }
-    if matches!(*method, Method::GET | Method::HEAD) {
+    if !matches!(*method, Method::DELETE | Method::PATCH) {
         for suffix in READS {
             if let Some(name) = rest.strip_suffix(suffix)
                 && !name.is_empty()
