@@ -28,14 +28,14 @@ fn review(id: &str, status: &str, sequence: i64) -> Value {
         "status": status, "body": "two\nlines", "created_at": JUNE})
 }
 
-fn comment(id: &str, more: Value) -> Value {
+fn comment(id: &str, more: &Value) -> Value {
     let mut comment = json!({"id": id, "branch": "topic", "path": "src/a.rs", "version_id": VERSION, "body": "why?",
         "author": "bob@example.com", "sequence": 7, "created_at": JUNE});
     comment.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     comment
 }
 
-fn check(name: &str, sequence: i64, status: &str, more: Value) -> Value {
+fn check(name: &str, sequence: i64, status: &str, more: &Value) -> Value {
     let mut check = json!({"id": FIRST, "repo": "default/default", "branch": "topic", "sequence": sequence,
         "check_name": name, "status": status, "reporter": "ci-job:1", "created_at": JUNE, "attempt": 1});
     check.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -48,15 +48,15 @@ fn answer(method: &str, path: &str, text: &str) -> (u16, Value) {
         ("GET", "branch/topic/reviews") => (200, json!([review(SECOND, "approved", 7), review(FIRST, "rejected", 5)])),
         ("GET", "branch/topic/comments") => {
             let first = json!({"start_line": 3, "end_line": 7, "resolved_at": JUNE, "resolved_by": "me"});
-            let other = comment(&SECOND.replace("0002", "0003"), json!({"path": "b", "start_line": 2, "end_line": 2}));
-            (200, json!([comment(FIRST, first), other, comment(SECOND, json!({"in_reply_to": FIRST}))]))
+            let other = comment(&SECOND.replace("0002", "0003"), &json!({"path": "b", "start_line": 2, "end_line": 2}));
+            (200, json!([comment(FIRST, &first), other, comment(SECOND, &json!({"in_reply_to": FIRST}))]))
         }
         ("GET", "branch/topic/checks") => (
             200,
             json!([
-                check("docs", 7, "passed", json!({"state": "not_applicable", "reason": "no docs changed"})),
-                check("lint", 5, "failed", json!({"log_url": "https://logs.example/1"})),
-                check("test", 7, "pending", json!({"state": "expected", "reporter": "system"})),
+                check("docs", 7, "passed", &json!({"state": "not_applicable", "reason": "no docs changed"})),
+                check("lint", 5, "failed", &json!({"log_url": "https://logs.example/1"})),
+                check("test", 7, "pending", &json!({"state": "expected", "reporter": "system"})),
             ]),
         ),
         ("GET", path) if path.starts_with("branch/") && path.matches('/').count() == 1 => branch(path),
@@ -78,7 +78,7 @@ fn answer(method: &str, path: &str, text: &str) -> (u16, Value) {
             (201, json!({"id": FIRST, "sequence": 7, "comment_ids": [SECOND]}))
         }
         ("POST", "review" | "comment" | "check") => (201, json!({"id": FIRST, "sequence": 7})),
-        ("PATCH", path) if path == format!("comment/{FIRST}") => (200, comment(FIRST, json!({}))),
+        ("PATCH", path) if path == format!("comment/{FIRST}") => (200, comment(FIRST, &json!({}))),
         ("DELETE", path) if path == format!("comment/{FIRST}") => (204, Value::Null),
         ("PATCH" | "DELETE", path) if path.starts_with("comment/") => {
             (404, json!({"code": "COMMENT_NOT_FOUND", "error": "comment not found"}))
