@@ -86,7 +86,7 @@ impl History {
             return None;
         }
         let commits = (0..count).map(|_| self.commit()).collect();
-        Some(ImportRequest { branch: "main".to_owned(), commits, expected_head: None })
+        Some(ImportRequest { branch: "main".to_owned(), commits, ..ImportRequest::default() })
     }
 
     fn commit(&mut self) -> ImportedCommit {

@@ -1,22 +1,9 @@
 use std::fmt;
 
-use docstore_models::{Conflict, ErrorCode};
-use serde::{Deserialize, Serialize};
+use docstore_models::{Conflict, ErrorCode, PolicyResult, Requirement};
+use serde::Deserialize;
 
 use crate::TokenError;
-
-/// One policy and what it says, as a refused merge lists it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PolicyVerdict {
-    /// The name of the policy.
-    pub name: String,
-    /// Whether it allows the merge.
-    #[serde(default)]
-    pub pass: bool,
-    /// Why not.
-    #[serde(default)]
-    pub reason: String,
-}
 
 /// What kind of failure it is, for callers that act on it, such as a command line choosing an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -49,7 +36,9 @@ pub struct Refusal {
     /// The paths that both sides changed.
     pub conflicts: Vec<Conflict>,
     /// The policies that do not allow it.
-    pub policies: Vec<PolicyVerdict>,
+    pub policies: Vec<PolicyResult>,
+    /// What stands in the way of a merge, and what to do about it.
+    pub requirements: Vec<Requirement>,
     /// The hashes of contents that the repo does not have.
     pub missing: Vec<String>,
     /// Where the branch is, when it was expected elsewhere.
@@ -78,7 +67,8 @@ struct RefusalBody {
     error: Option<String>,
     request_id: Option<String>,
     conflicts: Vec<Conflict>,
-    policies: Vec<PolicyVerdict>,
+    policies: Vec<PolicyResult>,
+    requirements: Vec<Requirement>,
     missing: Vec<String>,
     head_sequence: Option<i64>,
 }
@@ -93,6 +83,7 @@ impl Refusal {
             message: body.error.filter(|message| !message.is_empty()),
             conflicts: body.conflicts,
             policies: body.policies,
+            requirements: body.requirements,
             missing: body.missing,
             head_sequence: body.head_sequence,
             request_id: body.request_id.or(request_id),

@@ -269,17 +269,6 @@ pub async fn set_draft(executor: impl PgExecutor<'_>, locked: &LockedBranch, dra
     Ok(())
 }
 
-/// Sets the flag to merge by itself.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn set_auto_merge(executor: impl PgExecutor<'_>, locked: &LockedBranch, auto_merge: bool) -> Result<()> {
-    sqlx::query!("UPDATE branches SET auto_merge = $2 WHERE id = $1", locked.branch.id, auto_merge)
-        .execute(executor)
-        .await?;
-    Ok(())
-}
-
 /// Moves a branch without commits of its own to a new base.
 ///
 /// # Errors

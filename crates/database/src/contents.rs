@@ -22,7 +22,7 @@ pub struct ContentRow {
 }
 
 /// Reads a hash out of a row. The column has a length check, so the fallback is never met.
-fn hash_of(bytes: &[u8]) -> ContentHash {
+pub(crate) fn hash_of(bytes: &[u8]) -> ContentHash {
     bytes.try_into().unwrap_or_default()
 }
 

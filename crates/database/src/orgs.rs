@@ -108,6 +108,7 @@ pub async fn org_has_repos(executor: impl PgExecutor<'_>, org_id: i64) -> Result
 pub async fn delete_org(connection: &mut sqlx::PgConnection, org_id: i64) -> Result<()> {
     sqlx::query!("DELETE FROM org_members WHERE org_id = $1", org_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM org_invites WHERE org_id = $1", org_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM org_policies WHERE org_id = $1", org_id).execute(&mut *connection).await?;
     sqlx::query!("UPDATE orgs SET deleted_at = now() WHERE id = $1", org_id).execute(connection).await?;
     Ok(())
 }

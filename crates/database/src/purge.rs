@@ -61,6 +61,7 @@ async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Res
         .execute(&mut *connection)
         .await?
         .rows_affected();
+    sqlx::query!("DELETE FROM auto_merges_due WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM archive_checksums WHERE branch_id = ANY ($1)", branches)
         .execute(&mut *connection)

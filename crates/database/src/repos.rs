@@ -142,6 +142,13 @@ pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<
     sqlx::query!("DELETE FROM releases WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM issue_counters WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM required_checks WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM policy_verdicts WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!(
+        "DELETE FROM auto_merges_due d USING branches b WHERE b.repo_id = $1 AND d.branch_id = b.id",
+        repo_id,
+    )
+    .execute(&mut *connection)
+    .await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM event_subscriptions WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("UPDATE branches SET deleted_at = now() WHERE repo_id = $1 AND deleted_at IS NULL", repo_id)

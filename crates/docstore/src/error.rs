@@ -51,15 +51,21 @@ impl IntoResponse for ApiError {
         // Whatever limit or rule refused, it shows here under the code that the client got.
         metrics::counter!("docstore_refusals_total", "code" => code.as_str()).increment(1);
         let message = self.0.to_string();
+        let (error, requirements) = match self.0 {
+            Error::Explained(error, requirements) => (*error, requirements),
+            other => (other, Vec::new()),
+        };
         let mut body = ErrorBody {
             code,
             error: message,
             request_id: RequestFacts::current().map(|facts| facts.request_id().to_owned()),
             conflicts: Vec::new(),
+            policies: Vec::new(),
+            requirements,
             missing: Vec::new(),
             head_sequence: None,
         };
-        match self.0 {
+        match error {
             Error::Conflicts(conflicts) => body.conflicts = conflicts,
             Error::ContentMissing(missing) => body.missing = missing,
             Error::HeadMoved { head_sequence, .. } => body.head_sequence = Some(head_sequence),
@@ -74,7 +80,12 @@ impl IntoResponse for ApiError {
                 tracing::error!(error = &*cause as &(dyn std::error::Error + 'static), "internal error");
             }
             Error::Corrupt(why) => tracing::error!(why, "stored content is damaged"),
-            Error::Refused { .. } => {}
+            Error::PolicyDenied(denial) => {
+                body.policies = denial.policies;
+                body.requirements = denial.requirements;
+            }
+            Error::PolicyFailed(why) => tracing::warn!(why, "a policy came to no decision"),
+            Error::Refused { .. } | Error::Explained(..) => {}
         }
         let status = StatusCode::from_u16(code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(body)).into_response();

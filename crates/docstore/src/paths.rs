@@ -81,7 +81,7 @@ fn canonical_endpoint(method: &Method, endpoint: &str) -> String {
 /// What follows a branch name. What changes or deletes a branch has no suffix, but for `/auto-merge`; names that end in one
 /// are refused at creation.
 fn split_branch<'a>(method: &Method, rest: &'a str) -> (&'a str, &'static str) {
-    const READS: [&str; 5] = ["/status", "/agent-context", "/reviews", "/checks", "/comments"];
+    const READS: [&str; 6] = ["/status", "/agent-context", "/why", "/reviews", "/checks", "/comments"];
     if let Some(name) = rest.strip_suffix("/auto-merge")
         && !name.is_empty()
     {

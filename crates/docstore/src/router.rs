@@ -20,8 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{Api, describe_responses},
     handlers::{
-        branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        org_members, orgs, proposals, releases, repos, reviews, roles, tree,
+        branches, commits, contents, discovery, events, files, issue_comments, issues, login, merge, org_members, orgs,
+        policies, proposals, releases, repos, roles, tree,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -45,6 +45,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(orgs::get_org, orgs::delete_org))
         .routes(routes!(orgs::list_org_repos))
         .routes(routes!(org_members::accept_invite))
+        .routes(routes!(policies::list_org_policies))
+        .routes(routes!(policies::set_org_policy, policies::delete_org_policy))
         .routes(routes!(repos::list_repos, repos::create_repo))
         .routes(routes!(repos::get_repo, repos::delete_repo))
         // Members of an org; owners change who they are.
@@ -65,9 +67,10 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(branches::list_branches))
         .routes(routes!(issues::list_commit_issues))
         .routes(routes!(proposals::list_proposal_issues))
-        .routes(routes!(reviews::list_reviews))
-        .routes(routes!(reviews::list_comments))
-        .routes(routes!(checks::list_checks))
+        .routes(routes!(policies::merge_status))
+        .routes(routes!(policies::agent_context))
+        .routes(routes!(policies::why))
+        .routes(routes!(policies::list_verdicts))
         .routes(routes!(events::repo_events))
         // Writers; on main, maintainers.
         .routes(routes!(commits::commit))
@@ -86,18 +89,12 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(issue_comments::list_issue_comments, issue_comments::create_issue_comment))
         .routes(routes!(issue_comments::update_issue_comment, issue_comments::delete_issue_comment))
         .routes(routes!(issue_comments::list_issue_refs, issue_comments::create_issue_ref))
-        .routes(routes!(reviews::create_review))
-        .routes(routes!(reviews::create_comment))
-        .routes(routes!(reviews::update_comment, reviews::delete_comment))
-        // Writers, and CI jobs.
-        .routes(routes!(checks::report_check))
         // Maintainers; single branches and releases are read by readers.
         .routes(routes!(branches::create_branch))
         .routes(routes!(branches::get_branch, branches::update_branch, branches::delete_branch))
         .routes(routes!(merge::merge))
         .routes(routes!(merge::rebase))
-        .routes(routes!(checks::retry_checks))
-        .routes(routes!(checks::list_required_checks, checks::require_check, checks::delete_required_check))
+        .routes(routes!(policies::replay_policies))
         .routes(routes!(releases::list_releases, releases::create_release))
         .routes(routes!(releases::get_release, releases::delete_release))
         // Admins.

@@ -7,7 +7,7 @@ use docstore_blobs::BlobStore;
 use docstore_events::Events;
 use docstore_operations::{Operations, Parts};
 use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
-use tokio::{net::TcpListener, task::JoinHandle};
+use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use crate::{
     own_host::keep_to_loopback,
@@ -56,6 +56,8 @@ impl Server {
         let blobs = BlobStore::open(settings.blobs.clone()).await?;
         let events = Events::start(pool.clone(), &settings.events, shutdown.wait_owned()).await?;
         let wake = events.wake.clone();
+        let committed = Arc::new(Notify::new());
+        let commits = committed.clone();
         let operations = Operations::new(Parts {
             pool,
             blobs,
@@ -63,7 +65,10 @@ impl Server {
             global_admin: settings.bootstrap_admin.clone(),
             clock: system_clock(),
             random: system_random(),
-            on_commit: Arc::new(move || wake.commit_happened()),
+            on_commit: Arc::new(move || {
+                wake.commit_happened();
+                commits.notify_one();
+            }),
         });
         let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random(), None)?;
         let state = AppState {
@@ -83,7 +88,10 @@ impl Server {
         let router = observe(router, Observer::default());
         let mut tasks = Tasks::new(shutdown.clone());
         let interval = settings.maintenance_interval;
+        let merging = operations.clone();
         tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));
+        let woken = committed.clone();
+        tasks.spawn("auto-merge", move |shutdown| auto_merge(merging.clone(), woken.clone(), shutdown));
         let served = tokio::spawn(serve_until(listener, router, settings, shutdown, tasks, events));
         Ok(Self { address, served })
     }
@@ -156,6 +164,29 @@ async fn maintain(operations: Operations, interval: Duration, shutdown: Shutdown
         tokio::select! {
             () = shutdown.wait() => return,
             () = tokio::time::sleep(interval) => {}
+        }
+    }
+}
+
+/// How often branches that merge by themselves are looked for, beside after each commit of this process: other processes
+/// commit as well, and some branches are due at a time.
+const AUTO_MERGE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// Merges what is to merge by itself, round after round. A commit during a round is not missed: its permit is kept.
+async fn auto_merge(operations: Operations, committed: Arc<Notify>, shutdown: Shutdown) {
+    while !shutdown.is_begun() {
+        match operations.auto_merge().await {
+            Ok(done) if done.merged > 0 => tracing::info!(merged = done.merged, "branches merged by themselves"),
+            Ok(_) => {}
+            Err(error) => tracing::warn!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "looking at branches that merge by themselves failed, trying again later"
+            ),
+        }
+        tokio::select! {
+            () = shutdown.wait() => return,
+            () = committed.notified() => {}
+            () = tokio::time::sleep(AUTO_MERGE_INTERVAL) => {}
         }
     }
 }

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    archive, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit, completions, config,
-    diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, proposal, pull, purge, ready, rebase,
-    release, repos, resolve, restore, retry, review, reviews, roles, show, status, verify, whoami,
+    archive, auto_merge, branches, checkout, clean, commit, completions, config, diff, events, import_git, init,
+    issues, log, login, logout, man, merge, orgs, policy, proposal, pull, purge, ready, rebase, release, repos,
+    resolve, restore, roles, show, status, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -67,6 +67,8 @@ pub(crate) enum Command {
     Pull(pull::Arguments),
     /// Merge the branch into main and switch to main.
     Merge(merge::Arguments),
+    /// Show why a branch cannot be merged, and what to do about it.
+    Why(why::Arguments),
     /// Replay the branch onto the head of main.
     Rebase(rebase::Arguments),
     /// Say that a conflicting file is as it shall be.
@@ -84,20 +86,6 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Take the draft mark off the branch.
     Ready(ready::Arguments),
-    /// List the reviews of a branch, newest first.
-    Reviews(reviews::Arguments),
-    /// Say yes or no to a branch.
-    Review(review::Arguments),
-    /// List the comments on a branch, thread by thread.
-    Comments(comments::Arguments),
-    /// Comment on a file of a branch, reply, or end a thread.
-    Comment(comment::Arguments),
-    /// Show how the checks of a branch stand, or say which are required.
-    Checks(checks::Arguments),
-    /// Say how a check of a commit stands.
-    Check(check::Arguments),
-    /// Try checks again that failed.
-    Retry(retry::Arguments),
     /// Let a branch merge by itself as soon as it may.
     AutoMerge(auto_merge::Arguments),
     /// List branches, or delete one.
@@ -120,6 +108,9 @@ pub(crate) enum Command {
     /// Show and change who may do what in the repo.
     #[command(alias = "role")]
     Roles(roles::Arguments),
+    /// Say what may reach main, test it, and try it on what happened.
+    #[command(alias = "policies")]
+    Policy(policy::Arguments),
     /// Name a sequence, and list such names.
     #[command(alias = "releases")]
     Release(release::Arguments),

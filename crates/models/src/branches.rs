@@ -158,6 +158,9 @@ pub struct MergeRequest {
     /// The branch head that was reviewed; 409 `HEAD_MOVED` when it has moved since. Additive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_head: Option<i64>,
+    /// Why an admin merges against policies that allow that. Additive.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
 }
 
 /// Answer of `POST merge`.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Conflict;
+use crate::{Conflict, PolicyResult, Requirement};
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal;)*) => {
@@ -97,6 +97,8 @@ error_codes! {
     Gone = "GONE", 410;
     /// The `If-Match` tag is not the current one.
     PreconditionFailed = "PRECONDITION_FAILED", 412;
+    /// What would come to `main` has a policy that cannot be used; the sentence has file and line.
+    PolicyInvalid = "POLICY_INVALID", 409;
     /// The body, or something in it, is larger than the limit.
     PayloadTooLarge = "PAYLOAD_TOO_LARGE", 413;
     /// The request target is longer than the limit.
@@ -107,6 +109,8 @@ error_codes! {
     TooManyRequests = "TOO_MANY_REQUESTS", 429;
     /// A defect of the server; the log has the details under the request id.
     InternalError = "INTERNAL_ERROR", 500;
+    /// A policy on `main` came to no decision: it cannot be used, or it was stopped.
+    PolicyFailed = "POLICY_FAILED", 500;
     /// Stored bytes do not match their hash; they are not served.
     ContentCorrupt = "CONTENT_CORRUPT", 500;
     /// Something that the server depends on is away; nothing was changed, try again.
@@ -151,6 +155,13 @@ pub struct ErrorBody {
     /// The paths that both sides changed; only with `MERGE_CONFLICT`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conflicts: Vec<Conflict>,
+    /// The policies that do not allow it; only with `POLICY_DENIED`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyResult>,
+    /// What stands between the branch and `main`, and what to do about it; only for refused merges, commits to `main` and
+    /// imports.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requirements: Vec<Requirement>,
     /// The hashes to upload; only with `CONTENT_MISSING`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,

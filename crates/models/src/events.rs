@@ -1,7 +1,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{CheckState, CheckStatus, CloseReason, Identity, OrgRole, RefType, ReviewStatus};
+use crate::{CheckState, CheckStatus, CloseReason, Identity, MergeStatus, OrgRole, RefType, Requirement, ReviewStatus};
 
 /// The prefix of every event type.
 pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
@@ -78,6 +78,38 @@ pub enum EventData {
         branch: String,
         sequence: i64,
         merged_by: String,
+        /// What the policies said; absent for automatic merges.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        branch_status: Option<MergeStatus>,
+        /// On whose behalf it merged by itself. Additive.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        on_behalf_of: Option<String>,
+    },
+    /// `policies` are names. `action` and `requirements` are additive.
+    MergeBlocked {
+        repo: String,
+        branch: String,
+        actor: String,
+        policies: Vec<String>,
+        action: String,
+        requirements: Vec<Requirement>,
+    },
+    /// Additive: an admin went ahead against these policies.
+    PolicyOverridden {
+        repo: String,
+        branch: String,
+        action: String,
+        actor: String,
+        reason: String,
+        policies: Vec<String>,
+        sequence: i64,
+    },
+    /// Additive: a policy of the org was set or deleted.
+    OrgPolicyChanged {
+        org: String,
+        name: String,
+        deleted: bool,
+        changed_by: String,
     },
     BranchRebased {
         repo: String,
@@ -107,6 +139,11 @@ pub enum EventData {
         repo: String,
         branch: String,
         disabled_by: String,
+    },
+    BranchAutomergeFailed {
+        repo: String,
+        branch: String,
+        reason: String,
     },
     ReleaseCreated {
         repo: String,
@@ -338,6 +375,10 @@ impl EventData {
             Self::BranchDraftUpdated { .. } => "com.docstore.branch.draft.updated",
             Self::BranchAutomergeEnabled { .. } => "com.docstore.branch.automerge.enabled",
             Self::BranchAutomergeDisabled { .. } => "com.docstore.branch.automerge.disabled",
+            Self::BranchAutomergeFailed { .. } => "com.docstore.branch.automerge.failed",
+            Self::MergeBlocked { .. } => "com.docstore.merge.blocked",
+            Self::PolicyOverridden { .. } => "com.docstore.policy.overridden",
+            Self::OrgPolicyChanged { .. } => "com.docstore.org.policy.changed",
             Self::ReleaseCreated { .. } => "com.docstore.release.created",
             Self::ReleaseDeleted { .. } => "com.docstore.release.deleted",
             Self::OrgMemberRemoved { .. } => "com.docstore.org.member.removed",
@@ -383,6 +424,7 @@ impl EventData {
             | Self::OrgMemberRemoved { org, .. }
             | Self::OrgInviteCreated { org, .. }
             | Self::OrgInviteAccepted { org, .. }
+            | Self::OrgPolicyChanged { org, .. }
             | Self::OrgInviteRevoked { org, .. } => format!("/orgs/{org}"),
             Self::RepoCreated { repo, .. }
             | Self::RepoDeleted { repo, .. }
@@ -394,6 +436,9 @@ impl EventData {
             | Self::BranchDraftUpdated { repo, .. }
             | Self::BranchAutomergeEnabled { repo, .. }
             | Self::BranchAutomergeDisabled { repo, .. }
+            | Self::BranchAutomergeFailed { repo, .. }
+            | Self::MergeBlocked { repo, .. }
+            | Self::PolicyOverridden { repo, .. }
             | Self::ReleaseCreated { repo, .. }
             | Self::ReleaseDeleted { repo, .. }
             | Self::ProposalOpened { repo, .. }

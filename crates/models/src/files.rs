@@ -118,6 +118,9 @@ pub struct CommitRequest {
     /// `HEAD_MOVED`. Additive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_head: Option<i64>,
+    /// Why an admin commits to `main` against policies that allow that. Additive.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
 }
 
 /// One file of a commit's answer, in the order of the request.
@@ -339,6 +342,9 @@ pub struct ImportRequest {
     /// The head that the importer saw, so that a resumed import cannot apply a batch twice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expected_head: Option<i64>,
+    /// Why an admin imports to `main` against policies that allow that.
+    #[serde(rename = "override", skip_serializing_if = "Option::is_none")]
+    pub override_reason: Option<String>,
 }
 
 /// Answer of `POST import`. Additive.

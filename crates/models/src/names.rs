@@ -22,7 +22,7 @@ pub const MAX_PATH_BYTES: usize = 4096;
 pub const MAX_PATH_SEGMENT_BYTES: usize = 255;
 
 /// Last segments that the API reads as an endpoint below a branch.
-const BRANCH_ENDPOINTS: [&str; 6] = ["status", "agent-context", "reviews", "checks", "comments", "auto-merge"];
+const BRANCH_ENDPOINTS: [&str; 7] = ["status", "agent-context", "why", "reviews", "checks", "comments", "auto-merge"];
 
 /// Why a text is not a name; prints as a sentence such as `branch name 'a b' may not contain ' '`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,9 +1,11 @@
 //! Policies: their verdicts, and what is missing for a merge.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::Timestamp;
+use crate::{Branch, ChainEntry, CheckRun, Diff, Issue, Proposal, Review, Timestamp};
 
 /// What one policy says about a change.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -12,8 +14,10 @@ pub struct PolicyResult {
     /// The last segment of the policy's package.
     pub name: String,
     /// Whether it allows the change.
+    #[serde(default)]
     pub pass: bool,
     /// Why not; `""` when it passes.
+    #[serde(default)]
     pub reason: String,
     /// The policy's file on `main`. Additive.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -271,4 +275,32 @@ pub struct OrgPolicyList {
 pub struct SetOrgPolicyRequest {
     /// The Rego text.
     pub source: String,
+}
+
+/// `GET branch/{branch}/agent-context`: everything about a branch at once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AgentContext {
+    /// The branch.
+    pub branch: Branch,
+    /// What it and `main` changed.
+    pub diff: Diff,
+    /// The reviews of its head, newest first.
+    pub reviews: Vec<Review>,
+    /// The latest attempts of the checks at its head, by name.
+    pub check_runs: Vec<CheckRun>,
+    /// Its open proposals.
+    pub proposals: Vec<Proposal>,
+    /// Issues that refer to the first of them.
+    pub linked_issues: Vec<Issue>,
+    /// The owners of each changed path; null when nobody owns it. Empty while there are no policies.
+    pub file_ownership: BTreeMap<String, Option<Vec<String>>>,
+    /// Its commits, as far as they are among the last fifty numbers.
+    pub recent_commits: Vec<ChainEntry>,
+    /// What each policy says, passing ones included.
+    pub policies: Vec<PolicyResult>,
+    /// Whether every policy passes for the caller.
+    pub mergeable: bool,
+    /// What stands between the branch and `main`, who can do something about it, and how. Additive.
+    pub requirements: Vec<Requirement>,
 }

@@ -2,9 +2,9 @@
 
 use docstore_auth::Caller;
 use docstore_database::access::{RepoFacts, repo_facts};
-use docstore_models::{ErrorCode, Identity, Repo, Role};
+use docstore_models::{ErrorCode, Identity, Repo, Role, person_behind};
 
-use crate::{Error, Operations, Result};
+use crate::{Error, Operations, Result, auto_merge::AUTO_MERGE};
 
 /// A caller's standing in a repo that exists.
 #[derive(Clone, Debug)]
@@ -199,6 +199,14 @@ impl Operations {
         self.judge(caller, repo, facts)
     }
 
+    /// The role that the facts about somebody give them.
+    fn role_of(&self, identity: &Identity, facts: &RepoFacts) -> Option<Role> {
+        if self.is_global_admin(identity) && !facts.has_admin {
+            return Some(Role::Admin);
+        }
+        facts.explicit_role.or(facts.org_role.map(docstore_models::OrgRole::repo_role))
+    }
+
     /// Decides what the facts make of a caller.
     pub(crate) fn judge(&self, caller: &Caller, repo: &str, facts: Option<RepoFacts>) -> Result<Access> {
         let global_admin = self.is_global_admin(caller.rights_of());
@@ -213,16 +221,25 @@ impl Operations {
             tracing::info!(identity = caller.identity().as_str(), repo, "the token is for other repos");
             return Err(Error::forbidden());
         }
-        let role = if global_admin && !facts.has_admin {
-            Some(Role::Admin)
-        } else {
-            facts.explicit_role.or(facts.org_role.map(docstore_models::OrgRole::repo_role))
-        };
+        let role = self.role_of(caller.rights_of(), &facts);
         let Some(role) = role else {
             tracing::info!(identity = caller.identity().as_str(), repo, "access denied");
             return Err(Error::forbidden());
         };
         Ok(Access { caller: caller.clone(), facts, role })
+    }
+
+    /// The right by which a branch merges by itself: that of the person who asked for it, as it is now. Whoever acts is
+    /// the server.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` when that person may not merge any more.
+    pub(crate) async fn access_for_auto_merge(&self, repo: &str, asked_by: &str) -> Result<Maintainer> {
+        let caller = Caller::system(AUTO_MERGE).map_err(|error| Error::Internal(Box::new(error)))?;
+        let rights_of = Identity::parse(person_behind(asked_by))?;
+        let facts = repo_facts(self.pool(), repo, rights_of.as_str()).await?.ok_or_else(Error::forbidden)?;
+        let role = self.role_of(&rights_of, &facts).ok_or_else(Error::forbidden)?;
+        Access { caller, facts, role }.try_into()
     }
 
     /// The global admin as admin of a repo, also of one that has admins: for deleting, the last resort.

@@ -1,6 +1,7 @@
 //! Branches.
 
 use docstore_database::{
+    auto_merge,
     branches::{self, BranchFilter, LockedBranch, lock_branch},
     repos::hold_repo,
 };
@@ -199,8 +200,13 @@ impl Operations {
         }
         let mut write = begin!(self, writer.caller(), key);
         let locked = lock_for_change(&mut write, writer, name, if_match).await?;
+        // Whoever asks again takes it over: it happens on their behalf.
+        let asked_by = auto_merge::asked_by(&mut *write.transaction, locked.branch.id).await?;
+        let asks = enable.then(|| writer.identity());
+        if locked.branch.auto_merge != enable || asked_by.as_deref() != asks {
+            auto_merge::set_auto_merge(&mut *write.transaction, &locked, asks).await?;
+        }
         if locked.branch.auto_merge != enable {
-            branches::set_auto_merge(&mut *write.transaction, &locked, enable).await?;
             let (repo, branch, who) = (writer.repo().to_owned(), name.to_owned(), writer.identity().to_owned());
             let event = if enable {
                 EventData::BranchAutomergeEnabled { repo, branch, enabled_by: who }

@@ -7,6 +7,7 @@ use crate::{
     Error, FileChange, IdempotencyKey, Operations, Result, Writer,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, check_text, expect_head},
+    gate::GateAction,
     write::begin,
 };
 
@@ -21,15 +22,29 @@ pub struct CommitChange {
     pub files: Vec<FileChange>,
     /// The head that the author saw.
     pub expected_head: Option<i64>,
+    /// Why an admin commits to `main` against policies.
+    pub override_reason: Option<String>,
 }
 
 impl Operations {
-    /// Commits to a branch. The author is the caller. A writer may commit to any branch but `main`.
+    /// Commits to a branch. The author is the caller. A writer may commit to any branch but `main`; what goes to `main` is
+    /// judged by the policies as a merge is.
     ///
     /// # Errors
     /// A request that makes no sense, `FORBIDDEN` on `main`, `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`,
-    /// `CONTENT_MISSING`, or `CONFLICT` when a file would have to be a directory as well.
+    /// `CONTENT_MISSING`, `CONFLICT` when a file would have to be a directory as well, or the policies that do not allow
+    /// it.
     pub async fn commit(
+        &self,
+        writer: &Writer,
+        key: Option<&IdempotencyKey>,
+        change: CommitChange,
+    ) -> Result<CommitResponse> {
+        let committed = self.commit_judged(writer, key, change).await;
+        self.keep_refusal(writer, committed).await
+    }
+
+    async fn commit_judged(
         &self,
         writer: &Writer,
         key: Option<&IdempotencyKey>,
@@ -61,6 +76,15 @@ impl Operations {
         expect_head(&locked, change.expected_head)?;
         self.check_in_the_way(&mut write, &locked, &planned).await?;
         plan.store(&mut write, repo_id, writer.identity()).await?;
+        let passage = if change.branch == MAIN_BRANCH {
+            let reason = change.override_reason.as_deref();
+            Some(
+                self.pass_gate_directly(&mut write, writer, GateAction::Commit, &locked, &planned, &plan, reason)
+                    .await?,
+            )
+        } else {
+            None
+        };
 
         let sequence = locked.next_sequence.unwrap_or_default();
         let hashes: Vec<Option<String>> = planned.iter().map(|change| change.hash.map(hex::encode)).collect();
@@ -91,6 +115,9 @@ impl Operations {
             parent_sequence: locked.branch.head_sequence,
         };
         self.append(&mut write, &locked, footing, &commits, &plan).await?;
+        if let Some(passage) = passage {
+            passage.keep(&mut write, writer, sequence).await?;
+        }
 
         let files = planned
             .iter()

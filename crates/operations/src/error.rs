@@ -1,8 +1,8 @@
 use docstore_blobs::{GetError, PutError};
 use docstore_database::CommitError;
-use docstore_models::{Conflict, ErrorCode, InvalidName};
+use docstore_models::{Conflict, ErrorCode, InvalidName, Requirement};
 
-use crate::limits::reached;
+use crate::{gate::Denial, limits::reached};
 
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -22,6 +22,15 @@ pub enum Error {
     /// Both sides changed the same paths.
     #[error("the branch conflicts with main")]
     Conflicts(Vec<Conflict>),
+    /// Policies do not allow it.
+    #[error("{0}")]
+    PolicyDenied(Box<Denial>),
+    /// A refusal with what stands between the branch and `main`.
+    #[error("{0}")]
+    Explained(Box<Error>, Vec<Requirement>),
+    /// A policy on `main` came to no decision.
+    #[error("policy evaluation error: {0}")]
+    PolicyFailed(String),
     /// The branch is not where the request expected it.
     #[error("branch '{branch}' has moved to {head_sequence}; fetch it and try again")]
     HeadMoved {
@@ -82,6 +91,9 @@ impl Error {
         match self {
             Self::Refused { code, .. } => *code,
             Self::Conflicts(_) => ErrorCode::MergeConflict,
+            Self::PolicyDenied(_) => ErrorCode::PolicyDenied,
+            Self::Explained(error, _) => error.code(),
+            Self::PolicyFailed(_) => ErrorCode::PolicyFailed,
             Self::HeadMoved { .. } => ErrorCode::HeadMoved,
             Self::ContentMissing(_) => ErrorCode::ContentMissing,
             Self::Unavailable(..) => ErrorCode::ServiceUnavailable,

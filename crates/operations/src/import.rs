@@ -6,13 +6,14 @@ use chrono::Datelike;
 use docstore_database::append::{Footing, draw_sequences};
 use docstore_history::clashing_paths;
 use docstore_models::{
-    BranchStatus, ErrorCode, EventData, Identity, ImportRequest, ImportResponse, ImportedCommit, Timestamp,
+    BranchStatus, ErrorCode, EventData, Identity, ImportRequest, ImportResponse, ImportedCommit, MAIN_BRANCH, Timestamp,
 };
 
 use crate::{
     Admin, Error, FileChange, IdempotencyKey, Operations, Result,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, PlannedChange, check_text, expect_head},
+    gate::GateAction,
     limits::reached,
     write::begin,
 };
@@ -25,6 +26,7 @@ const IMPORTED_FROM_BYTES_MAX: usize = 255;
 pub struct ImportChange {
     branch: String,
     expected_head: Option<i64>,
+    override_reason: Option<String>,
     heads: Vec<ImportHead>,
     files: Vec<Vec<FileChange>>,
 }
@@ -57,7 +59,13 @@ impl ImportChange {
             heads.push(head);
             files.push(changes);
         }
-        Ok(Self { branch: request.branch, expected_head: request.expected_head, heads, files })
+        Ok(Self {
+            branch: request.branch,
+            expected_head: request.expected_head,
+            override_reason: request.override_reason,
+            heads,
+            files,
+        })
     }
 }
 
@@ -85,8 +93,19 @@ impl Operations {
     /// Appends imported commits to a branch in one transaction.
     ///
     /// # Errors
-    /// A commit that makes no sense, `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`, `CONTENT_MISSING`.
+    /// A commit that makes no sense, `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`, `CONTENT_MISSING`, or on `main`
+    /// the policies that do not allow it.
     pub async fn import(
+        &self,
+        admin: &Admin,
+        key: Option<&IdempotencyKey>,
+        change: ImportChange,
+    ) -> Result<ImportResponse> {
+        let imported = self.import_judged(admin, key, change).await;
+        self.keep_refusal(admin, imported).await
+    }
+
+    async fn import_judged(
         &self,
         admin: &Admin,
         key: Option<&IdempotencyKey>,
@@ -117,6 +136,15 @@ impl Operations {
         check_clashes(&outcome)?;
         self.check_in_the_way(&mut write, &locked, &outcome).await?;
         plan.store(&mut write, repo_id, admin.identity()).await?;
+        let passage = if change.branch == MAIN_BRANCH {
+            let reason = change.override_reason.as_deref();
+            Some(
+                self.pass_gate_directly(&mut write, admin, GateAction::Import, &locked, &outcome, &plan, reason)
+                    .await?,
+            )
+        } else {
+            None
+        };
         let sequences = draw_sequences(&mut write.transaction, &locked, change.heads.len()).await?;
         let mut chain = ChainBuilder::new(admin.repo(), &locked);
         for ((sequence, head), files) in sequences.iter().zip(change.heads).zip(&planned) {
@@ -151,6 +179,9 @@ impl Operations {
             parent_sequence: locked.branch.head_sequence,
         };
         self.append(&mut write, &locked, footing, &commits, &plan).await?;
+        if let Some(passage) = passage {
+            passage.keep(&mut write, admin, head_sequence).await?;
+        }
         self.finish(write, ImportResponse { sequences, head_sequence, commit_hash }).await
     }
 }

@@ -12,12 +12,14 @@
 
 mod access;
 mod archive;
+mod auto_merge;
 mod branches;
 mod changes;
 mod checks;
 mod commit;
 mod contents;
 mod error;
+mod gate;
 mod import;
 mod issue_comments;
 mod issues;
@@ -27,6 +29,8 @@ mod mentions;
 mod merge;
 mod org_members;
 mod orgs;
+mod policies;
+mod policy_cache;
 mod presign;
 mod proposals;
 mod purge;
@@ -39,6 +43,7 @@ mod review_comments;
 mod review_state;
 mod reviews;
 mod roles;
+mod why;
 mod write;
 
 use std::sync::Arc;
@@ -48,9 +53,11 @@ use docstore_auth::Random;
 use docstore_blobs::BlobStore;
 use docstore_database::Pool;
 use docstore_models::Identity;
+use policy_cache::PolicyCache;
 
 pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, OrgReader, Reader, Writer};
 pub use archive::ArchiveEntry;
+pub use auto_merge::AutoMerges;
 pub use branches::{BranchQuery, IfMatch, branch_etag};
 pub use changes::{ChangedBytes, FileChange};
 pub use checks::{CheckQuery, JobReporter};
@@ -58,10 +65,12 @@ pub use commit::CommitChange;
 pub use contents::Upload;
 pub use docstore_database::{review_comments::CommentFilter, reviews::ReviewFilter};
 pub use error::{Error, Result};
+pub use gate::Denial;
 pub use import::ImportChange;
 pub use issues::IssueQuery;
 pub use limits::{Limits, VARIABLES as LIMIT_VARIABLES};
 pub use maintenance::Maintenance;
+pub use policies::VerdictQuery;
 pub use presign::{ArchiveSigner, SignedArchive, VARIABLES as ARCHIVE_VARIABLES};
 pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
@@ -89,6 +98,7 @@ struct Inner {
     clock: Clock,
     random: Random,
     on_commit: OnCommit,
+    policies: PolicyCache,
 }
 
 /// What [`Operations`] are made of.
@@ -114,7 +124,18 @@ impl Operations {
     #[must_use]
     pub fn new(parts: Parts) -> Self {
         let Parts { pool, blobs, limits, global_admin, clock, random, on_commit } = parts;
-        Self { inner: Arc::new(Inner { pool, blobs, limits, global_admin, clock, random, on_commit }) }
+        Self {
+            inner: Arc::new(Inner {
+                pool,
+                blobs,
+                limits,
+                global_admin,
+                clock,
+                random,
+                on_commit,
+                policies: PolicyCache::new(),
+            }),
+        }
     }
 
     /// The bounds in force.
@@ -129,6 +150,10 @@ impl Operations {
 
     pub(crate) fn blobs(&self) -> &BlobStore {
         &self.inner.blobs
+    }
+
+    pub(crate) fn policy_cache(&self) -> &PolicyCache {
+        &self.inner.policies
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

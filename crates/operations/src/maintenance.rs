@@ -1,7 +1,7 @@
 //! What is cleared away in the background. Each step takes no input, may run twice and on several servers at once, and
 //! leaves what fails to the next round.
 
-use docstore_database::{contents, idempotency, purge};
+use docstore_database::{contents, idempotency, policies, purge};
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 
@@ -14,6 +14,11 @@ const REPO_STEP_ROWS: i64 = 20_000;
 /// How long the answer of a write is kept for a client that sends it again.
 const ANSWERS_KEPT_HOURS: i32 = 24;
 
+/// How long refusals by policies are kept: long enough to try a new policy on them.
+const REFUSALS_KEPT_DAYS: i32 = 30;
+/// How long decisions are kept by which something moved `main`.
+const VERDICTS_KEPT_DAYS: i32 = 400;
+
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {
@@ -25,6 +30,8 @@ pub struct Maintenance {
     pub repos_cleared: usize,
     /// Stored answers that were forgotten.
     pub answers_forgotten: u64,
+    /// Decisions of policies that were forgotten.
+    pub verdicts_forgotten: u64,
 }
 
 impl Maintenance {
@@ -47,8 +54,11 @@ impl Operations {
         let blobs = self.delete_due_blobs().await.map(|count| done.blobs_deleted = count);
         let answers = idempotency::forget_answers(self.pool(), ANSWERS_KEPT_HOURS, STEP_ROWS).await;
         let answers = answers.map(|count| done.answers_forgotten = count);
+        let verdicts = policies::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
+        let verdicts = verdicts.map(|count| done.verdicts_forgotten = count);
         uploads.and(repos).and(blobs)?;
         answers?;
+        verdicts?;
         Ok(done)
     }
 

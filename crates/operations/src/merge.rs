@@ -6,6 +6,7 @@ use docstore_database::{
     append::{Footing, NewChange, append_commits, draw_sequences},
     branches::{self, LockedBranch, lock_branch},
     commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
+    policies::MainFile,
 };
 use docstore_history::{Change, clashing_paths, conflicts_between};
 use docstore_models::{
@@ -14,9 +15,10 @@ use docstore_models::{
 use uuid::Uuid;
 
 use crate::{
-    Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result,
+    Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, auto_merge,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, expect_head},
+    gate::{Actor, GateAction, Question},
     proposals::merge_proposal,
     write::{Write, begin},
 };
@@ -26,12 +28,29 @@ impl Operations {
     /// emits nothing; its answer is the head of `main` as it is.
     ///
     /// # Errors
-    /// `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `BRANCH_DRAFT`, `HEAD_MOVED`, or the conflicts.
+    /// `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `BRANCH_DRAFT`, `HEAD_MOVED`, the conflicts, or the policies that do not
+    /// allow it. What is about the branch as it is comes with what to do about it.
     pub async fn merge(
         &self,
         maintainer: &Maintainer,
         key: Option<&IdempotencyKey>,
         request: &MergeRequest,
+    ) -> Result<MergeResponse> {
+        let actor = Actor::of(maintainer);
+        let merged = self.merge_as(maintainer, &actor, key, request, None).await;
+        let merged = self.keep_refusal(maintainer, merged).await;
+        self.explain_refusal(maintainer, &request.branch, merged).await
+    }
+
+    /// Merges as the actor, by the right of the maintainer. With `asked_by`, only while the branch is to merge by itself
+    /// because of that person.
+    pub(crate) async fn merge_as(
+        &self,
+        maintainer: &Maintainer,
+        actor: &Actor,
+        key: Option<&IdempotencyKey>,
+        request: &MergeRequest,
+        asked_by: Option<&str>,
     ) -> Result<MergeResponse> {
         if request.branch.is_empty() {
             return Err(Error::bad_request("branch is required"));
@@ -44,6 +63,9 @@ impl Operations {
         let repo_id = maintainer.repo_id();
         let mut write = begin!(self, maintainer.caller(), key);
         let (main, branch) = lock_main_and(&mut write, maintainer, &request.branch).await?;
+        if let Some(asked_by) = asked_by {
+            auto_merge::check_still_asked(&mut write, &branch, asked_by).await?;
+        }
         if branch.branch.draft {
             return Err(Error::refused(ErrorCode::BranchDraft, "branch is in draft state"));
         }
@@ -58,12 +80,26 @@ impl Operations {
         }
         let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
         check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
+        let arriving = changes.iter().filter_map(arriving_file).collect();
+        self.check_arriving_policies(&mut write.transaction, arriving).await?;
+        let question = Question {
+            access: maintainer,
+            actor,
+            action: GateAction::Merge,
+            main: &main.branch,
+            branch: &branch.branch,
+            changes: &changes,
+            paths: paths.iter().map(String::as_str).collect(),
+            override_reason: request.override_reason.as_deref(),
+            dry_run: request.dry_run,
+        };
+        let passage = self.pass_gate(&mut write.transaction, question).await?;
         if request.dry_run {
             return Ok(MergeResponse { sequence: main.branch.head_sequence });
         }
         let mut sequence = main.branch.head_sequence;
         if !changes.is_empty() {
-            sequence = append_merge(&mut write, maintainer, &main, &request.branch, &changes).await?;
+            sequence = append_merge(&mut write, maintainer, actor, &main, &request.branch, &changes).await?;
         }
         branches::set_status(&mut *write.transaction, &branch, BranchStatus::Merged).await?;
         merge_proposal(&mut write, maintainer.repo(), &branch).await?;
@@ -71,8 +107,11 @@ impl Operations {
             repo: maintainer.repo().to_owned(),
             branch: request.branch.clone(),
             sequence,
-            merged_by: maintainer.identity().to_owned(),
+            merged_by: actor.identity.clone(),
+            branch_status: asked_by.is_none().then(|| passage.status()),
+            on_behalf_of: asked_by.map(str::to_owned),
         };
+        passage.keep(&mut write, maintainer, sequence).await?;
         write.note(Some(repo_id), &event)?;
         self.finish(write, MergeResponse { sequence }).await
     }
@@ -128,6 +167,7 @@ pub(crate) async fn lock_main_and(
 async fn append_merge(
     write: &mut Write,
     maintainer: &Maintainer,
+    actor: &Actor,
     main: &LockedBranch,
     branch: &str,
     changes: &[LatestChange],
@@ -137,7 +177,7 @@ async fn append_merge(
     let mut chain = ChainBuilder::new(maintainer.repo(), main);
     let head = CommitHead {
         sequence,
-        author: maintainer.identity().to_owned(),
+        author: actor.identity.clone(),
         message: format!("merge branch '{branch}'"),
         created_at: main.now,
         replayed_from: None,
@@ -150,6 +190,12 @@ async fn append_merge(
     let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
     append_commits(&mut write.transaction, main, footing, &commits, &[]).await?;
     Ok(sequence)
+}
+
+/// What a change brings to `main`; nothing when it deletes.
+fn arriving_file(change: &LatestChange) -> Option<MainFile> {
+    let hash = change.hash.as_deref().and_then(|hash| hash.try_into().ok())?;
+    Some(MainFile { path: change.path.clone(), content_id: change.content_id?, hash })
 }
 
 /// Changes as they are, to be appended elsewhere, with the hashes that go into the chain.

@@ -145,6 +145,12 @@ impl Policy {
         &self.name
     }
 
+    /// Whether its place says that it is only tried out.
+    #[must_use]
+    pub fn is_in_shadow(&self) -> bool {
+        self.shadow
+    }
+
     /// The file that it was compiled from.
     #[must_use]
     pub fn file(&self) -> &str {

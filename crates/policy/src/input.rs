@@ -52,7 +52,7 @@ pub struct Input {
     pub overrides: Vec<InputOverride>,
 }
 
-/// A review of the head.
+/// A review of the head; what the reviewer is stands under `principals`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct InputReview {
@@ -86,10 +86,12 @@ pub struct CarriedReview {
 pub struct InputCheckRun {
     /// Which check.
     pub check_name: String,
-    /// `pending`, `passed`, `failed` or another that checks can have.
+    /// `pending`, `passed` or `failed`.
     pub status: String,
     /// The head that it ran on.
     pub sequence: i64,
+    /// The same more exactly: also `expected` and `not_applicable`. Additive.
+    pub state: String,
 }
 
 /// The open proposal of a branch.

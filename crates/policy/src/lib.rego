@@ -125,12 +125,12 @@ failed_checks contains run.check_name if {
 
 pending_checks contains run.check_name if {
 	some run in input.check_runs
-	not run.status in {"passed", "failed", "not_applicable"}
+	not run.status in {"passed", "failed"}
 }
 
 passed_checks contains run.check_name if {
 	some run in input.check_runs
-	run.status in {"passed", "not_applicable"}
+	run.status == "passed"
 }
 
 # Every check that reported or is expected has passed.

@@ -89,7 +89,7 @@ fn the_document_has_the_keys_of_the_contract() {
         input.draft == false
         input.changed_paths == null
         input.reviews == [{\"reviewer\": \"bob\", \"status\": \"approved\", \"sequence\": 7}]
-        input.check_runs == [{\"check_name\": \"ci\", \"status\": \"passed\", \"sequence\": 7}]
+        input.check_runs == [{\"check_name\": \"ci\", \"status\": \"passed\", \"sequence\": 7, \"state\": \"passed\"}]
         input.owners == {\"a\": [\"bob\"], \"b\": null}
         input.head_sequence == 7
         input.base_sequence == 3
@@ -102,7 +102,12 @@ fn the_document_has_the_keys_of_the_contract() {
         repo: "acme/app".to_owned(),
         branch: "feature/x".to_owned(),
         reviews: vec![InputReview { reviewer: "bob".to_owned(), status: "approved".to_owned(), sequence: 7 }],
-        check_runs: vec![InputCheckRun { check_name: "ci".to_owned(), status: "passed".to_owned(), sequence: 7 }],
+        check_runs: vec![InputCheckRun {
+            check_name: "ci".to_owned(),
+            status: "passed".to_owned(),
+            sequence: 7,
+            state: "passed".to_owned(),
+        }],
         owners: [("a".to_owned(), Some(vec!["bob".to_owned()])), ("b".to_owned(), None)].into(),
         head_sequence: 7,
         base_sequence: 3,

@@ -32,6 +32,8 @@ pub(crate) fn error_response_with_status(
         error: message.to_owned(),
         request_id,
         conflicts: Vec::new(),
+        policies: Vec::new(),
+        requirements: Vec::new(),
         missing: Vec::new(),
         head_sequence: None,
     };

@@ -31,7 +31,12 @@ fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
             ..FileChangeRequest::default()
         })
         .collect();
-    json(&CommitRequest { branch: branch.to_owned(), message: "a change".to_owned(), files, expected_head: None })
+    json(&CommitRequest {
+        branch: branch.to_owned(),
+        message: "a change".to_owned(),
+        files,
+        ..CommitRequest::default()
+    })
 }
 
 async fn create_branch(wire: &mut Wire, repo: &str, name: &str) -> Result<()> {
@@ -155,7 +160,7 @@ pub(crate) async fn commit_and_merge_many(bench: &mut Bench) -> Result<()> {
             (start..start + count).map(|file| File { path: path(file), bytes: content(&mut random) }).collect();
         create_branch(&mut wire, &bench.repo, &branch).await?;
         let commit = commit_body(&branch, &files)?;
-        let merge = json(&MergeRequest { branch: branch.clone(), dry_run: false, expected_head: None })?;
+        let merge = json(&MergeRequest { branch: branch.clone(), ..MergeRequest::default() })?;
         let (commit_path, merge_path) =
             (format!("/repos/{}/-/commit", bench.repo), format!("/repos/{}/-/merge", bench.repo));
         let committed = run_one(&mut wire, amount(1), async |wire: &mut Wire, _| {

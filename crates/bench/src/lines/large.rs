@@ -61,7 +61,7 @@ pub(crate) async fn large_file(bench: &mut Bench) -> Result<()> {
         branch: "main".to_owned(),
         message: "large".to_owned(),
         files: vec![change],
-        expected_head: None,
+        ..CommitRequest::default()
     };
     let _: CommitResponse = wire.post_json(&format!("/repos/{repo}/-/commit"), &request).await?;
     let inwards = mebibytes as f64 / begin.elapsed().as_secs_f64();

@@ -108,7 +108,7 @@ pub(crate) async fn streams(bench: &mut Bench) -> Result<()> {
             branch: "main".to_owned(),
             message: "a change".to_owned(),
             files: vec![change(format!("file-{}", number % 10), &mut random)],
-            expected_head: None,
+            ..CommitRequest::default()
         };
         let begin = Instant::now();
         let answer: CommitResponse = wire.post_json(&path, &request).await?;

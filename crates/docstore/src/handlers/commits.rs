@@ -30,7 +30,7 @@ pub(crate) async fn commit(
     RepoWriter(writer): RepoWriter<CONTENTS>,
     body: LargeJsonBody<CommitRequest>,
 ) -> ApiResult<(StatusCode, Json<CommitResponse>)> {
-    let CommitRequest { branch, message, files, expected_head } = body.value;
+    let CommitRequest { branch, message, files, expected_head, override_reason } = body.value;
     // In the contract's order: a missing branch is told before a bad path.
     let required = [(branch.is_empty(), "branch is required"), (files.is_empty(), "at least one file is required")];
     for (missing, sentence) in required.into_iter().chain([(message.is_empty(), "message is required")]) {
@@ -39,7 +39,7 @@ pub(crate) async fn commit(
         }
     }
     let files = files.into_iter().map(FileChange::from_request).collect::<Result<_, _>>()?;
-    let change = CommitChange { branch, message, files, expected_head };
+    let change = CommitChange { branch, message, files, expected_head, override_reason };
     let committed = state.operations.commit(&writer, body.key.as_ref(), change).await?;
     Ok((StatusCode::CREATED, Json(committed)))
 }

@@ -131,7 +131,7 @@ async fn branches_are_created_listed_and_abandoned() {
     POST /repos/default/default/-/commit {"branch":"feature/x","files":[{"content":"","path":"x"}],"message":"m"}
       409 {"code":"BRANCH_NOT_ACTIVE","error":"branch is not active"}
     POST /repos/default/default/-/merge {"branch":"feature/x"}
-      409 {"code":"BRANCH_NOT_ACTIVE","error":"branch is not active"}
+      409 {"code":"BRANCH_NOT_ACTIVE","error":"branch is not active","requirements":[{"kind":"status","what":"the branch is abandoned; only an active branch can be merged","who":[]}]}
     POST /repos/default/default/-/rebase {"branch":"feature/x"}
       409 {"code":"BRANCH_NOT_ACTIVE","error":"branch is not active"}
     "#);
@@ -148,9 +148,9 @@ async fn flags_are_set_and_cleared() {
     told.post(&me, &format!("{REPO}/merge"), &json!({"branch": "topic"})).await;
     told.post(&me, &format!("{topic}/auto-merge"), &Value::Null).await;
     told.get(&me, &topic).await;
+    told.send_with(&me, Method::DELETE, &format!("{topic}/auto-merge"), &[], "null").await;
     told.say("a missing flag is false");
     told.patch(&me, &topic, &json!({})).await;
-    told.send_with(&me, Method::DELETE, &format!("{topic}/auto-merge"), &[], "null").await;
     told.get(&me, &topic).await;
     told.say("not on main, and not where nothing is");
     told.patch(&me, &format!("{REPO}/branch/main"), &json!({"draft": true})).await;
@@ -162,16 +162,16 @@ async fn flags_are_set_and_cleared() {
     PATCH /repos/default/default/-/branch/topic {"draft":true}
       200 {"draft":true,"name":"topic"}
     POST /repos/default/default/-/merge {"branch":"topic"}
-      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state"}
+      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state","requirements":[{"command":"ds ready","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]}]}
     POST /repos/default/default/-/branch/topic/auto-merge
       204
     GET /repos/default/default/-/branch/topic
       200 {"auto_merge":true,"base_sequence":0,"draft":true,"head_sequence":0,"name":"topic","repo":"default/default","status":"active"}
+    DELETE /repos/default/default/-/branch/topic/auto-merge null
+      204
     # a missing flag is false
     PATCH /repos/default/default/-/branch/topic {}
       200 {"draft":false,"name":"topic"}
-    DELETE /repos/default/default/-/branch/topic/auto-merge null
-      204
     GET /repos/default/default/-/branch/topic
       200 {"auto_merge":false,"base_sequence":0,"draft":false,"head_sequence":0,"name":"topic","repo":"default/default","status":"active"}
     # not on main, and not where nothing is
@@ -218,7 +218,7 @@ async fn a_condition_holds_a_change_to_the_head_that_was_seen() {
     ] {
         let request = |method, path: &str| me.request(method, path).header("If-Match", tag);
         told.say(what);
-        let patch = request(Method::PATCH, &topic).body("{\"draft\":false}");
+        let patch = request(Method::PATCH, &topic).body("{\"draft\":true}");
         told.note("PATCH", &docstore_test_support::Answer::of(patch).await);
         let enable = request(Method::POST, &format!("{topic}/auto-merge"));
         told.note("POST auto-merge", &docstore_test_support::Answer::of(enable).await);
@@ -260,12 +260,12 @@ async fn a_condition_holds_a_change_to_the_head_that_was_seen() {
       412 {"code":"PRECONDITION_FAILED","error":"ETag mismatch"}
     # current
     PATCH
-      200 {"draft":false,"name":"topic"}
+      200 {"draft":true,"name":"topic"}
     POST auto-merge
       204
     # any
     PATCH
-      200 {"draft":false,"name":"topic"}
+      200 {"draft":true,"name":"topic"}
     POST auto-merge
       204
     # `*` asks for existence; main is refused before the tag is looked at

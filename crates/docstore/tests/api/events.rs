@@ -104,9 +104,9 @@ async fn every_change_is_told_in_order_with_its_data() {
     let topic = format!("{REPO}/branch/topic");
     me.patch(&topic, &json!({"draft": true})).await.expect(200);
     me.patch(&topic, &json!({"draft": true})).await.expect(200);
-    me.patch(&topic, &json!({"draft": false})).await.expect(200);
     me.post(&format!("{topic}/auto-merge"), &Value::Null).await.expect(204);
     me.delete(&format!("{topic}/auto-merge")).await.expect(204);
+    me.patch(&topic, &json!({"draft": false})).await.expect(200);
     me.post(&format!("{REPO}/rebase"), &json!({"branch": "topic"})).await.expect(200);
     me.post(&format!("{REPO}/merge"), &json!({"branch": "topic"})).await.expect(200);
     branch(&me, REPO, "dead").await;
@@ -128,18 +128,18 @@ async fn every_change_is_told_in_order_with_its_data() {
     for one in &seen {
         told.push_str(&format!("{} {} {}\n", one.event["source"], one.kind(), one.event["data"]).replace('"', ""));
     }
-    insta::assert_snapshot!(told, @r#"
+    insta::assert_snapshot!(told, @"
     /orgs/acme org.created {created_by:admin@example.com,org:acme}
     /repos/acme/app repo.created {created_by:admin@example.com,owner:acme,repo:acme/app}
     /repos/default/default commit.created {author:admin@example.com,branch:main,file_count:1,message:change main,repo:default/default,sequence:1}
     /repos/default/default branch.created {base_sequence:1,branch:topic,created_by:admin@example.com,repo:default/default}
     /repos/default/default commit.created {author:admin@example.com,branch:topic,file_count:1,message:change topic,repo:default/default,sequence:2}
     /repos/default/default branch.draft.updated {branch:topic,draft:true,repo:default/default,updated_by:admin@example.com}
-    /repos/default/default branch.draft.updated {branch:topic,draft:false,repo:default/default,updated_by:admin@example.com}
     /repos/default/default branch.automerge.enabled {branch:topic,enabled_by:admin@example.com,repo:default/default}
     /repos/default/default branch.automerge.disabled {branch:topic,disabled_by:admin@example.com,repo:default/default}
+    /repos/default/default branch.draft.updated {branch:topic,draft:false,repo:default/default,updated_by:admin@example.com}
     /repos/default/default branch.rebased {branch:topic,commits_replayed:1,new_base_sequence:1,new_head_sequence:3,rebased_by:admin@example.com,repo:default/default}
-    /repos/default/default branch.merged {branch:topic,merged_by:admin@example.com,repo:default/default,sequence:4}
+    /repos/default/default branch.merged {branch:topic,branch_status:{auto_merge:false,mergeable:true,policies:[]},merged_by:admin@example.com,repo:default/default,sequence:4}
     /repos/default/default branch.created {base_sequence:4,branch:dead,created_by:admin@example.com,repo:default/default}
     /repos/default/default branch.abandoned {abandoned_by:admin@example.com,branch:dead,repo:default/default}
     /repos/default/default release.created {created_by:admin@example.com,name:v1,repo:default/default,sequence:4}
@@ -150,7 +150,7 @@ async fn every_change_is_told_in_order_with_its_data() {
     /repos/default/default commits.imported {branch:main,commit_count:2,first_sequence:5,imported_by:admin@example.com,last_sequence:6,repo:default/default}
     /repos/acme/app repo.deleted {deleted_by:admin@example.com,repo:acme/app}
     /orgs/acme org.deleted {deleted_by:admin@example.com,org:acme}
-    "#);
+    ");
     assert!(seen.is_sorted_by(|one, next| one.position < next.position));
     // The stream of the repo has those of the repo, the very same.
     let expected: Vec<Seen> = seen.into_iter().filter(|one| one.event["source"] == "/repos/default/default").collect();

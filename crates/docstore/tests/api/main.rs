@@ -10,9 +10,9 @@
 
 mod access;
 mod archives;
+mod auto_merges;
 mod bad_input;
 mod branches;
-mod checks;
 mod clients;
 mod commits;
 mod documents;
@@ -25,11 +25,11 @@ mod merges;
 mod openapi;
 mod org_members;
 mod orgs;
+mod policies;
 mod proposals;
 mod purges;
 mod releases;
 mod repos;
-mod reviews;
 mod roles;
 mod support;
 mod terminals;

@@ -274,7 +274,7 @@ async fn a_proposal_ends_with_its_branch() {
     DELETE /repos/default/default/-/branch/other
       204
     ! /repos/default/default proposal.merged {"base_branch":"main","branch":"topic","proposal_id":"ID-1","repo":"default/default"}
-    ! /repos/default/default branch.merged {"branch":"topic","merged_by":"max@example.com","repo":"default/default","sequence":4}
+    ! /repos/default/default branch.merged {"branch":"topic","branch_status":{"auto_merge":false,"mergeable":true,"policies":[]},"merged_by":"max@example.com","repo":"default/default","sequence":4}
     ! /repos/default/default proposal.closed {"branch":"other","closed_by":"max@example.com","proposal_id":"ID-2","repo":"default/default"}
     ! /repos/default/default branch.abandoned {"abandoned_by":"max@example.com","branch":"other","repo":"default/default"}
     GET /repos/default/default/-/proposals?state=merged
@@ -304,7 +304,7 @@ async fn a_merge_without_a_proposal_tells_of_none() {
     insta::assert_snapshot!(told, @r#"
     POST /repos/default/default/-/merge {"branch":"topic"}
       200 {"sequence":4}
-    ! /repos/default/default branch.merged {"branch":"topic","merged_by":"max@example.com","repo":"default/default","sequence":4}
+    ! /repos/default/default branch.merged {"branch":"topic","branch_status":{"auto_merge":false,"mergeable":true,"policies":[]},"merged_by":"max@example.com","repo":"default/default","sequence":4}
     GET /repos/default/default/-/proposals/ID-1
       200 {"author":"ann@example.com","base_branch":"main","branch":"topic","created_at":"TIME","id":"ID-1","repo":"default/default","state":"closed","title":"merge topic","updated_at":"TIME"}
     "#);

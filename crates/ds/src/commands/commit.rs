@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// Read the message from a file, or from standard input with -.
     #[arg(short = 'F', long, value_name = "FILE")]
     file: Option<String>,
+    /// Commit to main against policies that allow an admin to, and say why. It is recorded.
+    #[arg(long = "override", value_name = "REASON")]
+    override_reason: Option<String>,
     /// Commit only changes of these files and directories.
     paths: Vec<String>,
 }
@@ -42,7 +45,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     }
     let message = message(session, &workspace, arguments.message, arguments.file.as_deref(), &changes)?;
     let changes = file_changes(&workspace, &scan, &changes);
-    let (response, count) = commit(session, &mut workspace, changes, message).await?;
+    let (response, count) = commit(session, &mut workspace, changes, message, arguments.override_reason).await?;
     session.say(format!("Committed sequence {} ({count} files)", response.sequence));
     Ok(())
 }
@@ -83,6 +86,7 @@ pub(crate) async fn commit(
     workspace: &mut Workspace,
     changes: BTreeMap<String, FileChange>,
     message: String,
+    override_reason: Option<String>,
 ) -> Result<(CommitResponse, usize), Failure> {
     let repo = session.repo(workspace)?;
     let branch = workspace.branch().to_owned();
@@ -91,9 +95,13 @@ pub(crate) async fn commit(
     progress.finish();
     let count = files.len();
     let expected = workspace.state().sequence;
-    let request = CommitRequest { branch: branch.clone(), message, files, expected_head: Some(expected) };
+    let request =
+        CommitRequest { branch: branch.clone(), message, files, expected_head: Some(expected), override_reason };
     // The original server takes the author from here when it trusts nobody; ours takes the authenticated one.
     let response = repo.commit_as(&request, &workspace.config().author).await.map_err(|error| {
+        if let Some(denied) = super::merge::explain_denial(session, &error) {
+            return denied;
+        }
         let moved = error.refusal().filter(|refusal| refusal.code == Some(ErrorCode::HeadMoved));
         let Some(head) = moved.map(|refusal| refusal.head_sequence) else { return Failure::from(error) };
         let place = head.map(|head| format!(" to sequence {head}")).unwrap_or_default();

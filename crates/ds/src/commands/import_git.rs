@@ -261,7 +261,12 @@ async fn send(repo: &RepoClient, import: &mut Import, batch: &Batch) -> Result<(
             files: files.clone(),
         })
         .collect();
-    let request = ImportRequest { branch: import.branch.clone(), commits, expected_head: Some(import.head_sequence) };
+    let request = ImportRequest {
+        branch: import.branch.clone(),
+        commits,
+        expected_head: Some(import.head_sequence),
+        override_reason: None,
+    };
     let done = repo.import(&request).await.map_err(|error| {
         let failure = Failure::from(error);
         match failure.exit_code() {
@@ -282,8 +287,13 @@ fn message_of(commit: &GitCommit) -> &str {
 async fn commit(repo: &RepoClient, import: &Import, batch: &Batch) -> Result<(), Failure> {
     for (commit, files) in batch.commits.iter().filter(|(_, files)| !files.is_empty()) {
         let message = format!("[git-author: {}] {}", commit.email, message_of(commit));
-        let request =
-            CommitRequest { branch: import.branch.clone(), message, files: files.clone(), expected_head: None };
+        let request = CommitRequest {
+            branch: import.branch.clone(),
+            message,
+            files: files.clone(),
+            expected_head: None,
+            override_reason: None,
+        };
         repo.commit_as(&request, &import.author).await.map_err(|error| {
             let mut failure = Failure::from(error);
             failure.rename(format!("commit failed for {}: {}", commit.short_id(), failure.message()));
@@ -318,7 +328,13 @@ async fn import_squashed(
     session.say("Importing as single commit...");
     upload_large(repo, &batch).await?;
     let message = format!("[git-import] Squashed import of {revision} ({count} files, HEAD {})", commit.short_id());
-    let request = CommitRequest { branch: branch.to_owned(), message, files: files.clone(), expected_head: None };
+    let request = CommitRequest {
+        branch: branch.to_owned(),
+        message,
+        files: files.clone(),
+        expected_head: None,
+        override_reason: None,
+    };
     let author = session.workspace()?.config().author.clone();
     repo.commit_as(&request, &author).await?;
     session.say(format!("Done. 1 commit imported ({count} files)."));

@@ -1,6 +1,6 @@
 use clap::Args;
-use docstore_client::{Error, PolicyVerdict};
-use docstore_models::{Conflict, ErrorCode, MAIN_BRANCH, MergeRequest};
+use docstore_client::Error;
+use docstore_models::{Conflict, ErrorCode, MAIN_BRANCH, MergeRequest, PolicyResult, Requirement};
 
 use crate::{Exit, Failure, output::printable, session::Session, sync::SyncOptions};
 
@@ -13,6 +13,9 @@ pub(crate) struct Arguments {
     /// Merge whatever the server has on the branch, also what was committed elsewhere since the last sync.
     #[arg(long)]
     latest: bool,
+    /// Merge against policies that allow an admin to, and say why. It is recorded.
+    #[arg(long = "override", value_name = "REASON")]
+    override_reason: Option<String>,
     /// Replace uncommitted changes afterwards; copies are kept in .ds/backup.
     #[arg(long)]
     force: bool,
@@ -31,6 +34,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         branch: branch.clone(),
         dry_run: arguments.dry_run,
         expected_head: (!arguments.latest).then_some(workspace.state().sequence),
+        override_reason: arguments.override_reason,
     };
     let merged = match repo.merge(&request).await {
         Ok(merged) => merged,
@@ -54,11 +58,8 @@ fn explain(session: &mut Session<'_>, branch: &str, error: Error) -> Failure {
         print_conflicts(session, &refusal.conflicts);
         return Failure::conflict("merge aborted due to conflicts").hint("run `ds rebase` to resolve them");
     }
-    if !refusal.policies.is_empty() {
-        session.print("Denied by policy:");
-        print_policies(session, &refusal.policies);
-        let message = refusal.message.unwrap_or_else(|| "merge denied by policy".to_owned());
-        return Failure::new(message).exit(Exit::Policy);
+    if let Some(denied) = explain_denial(session, &error) {
+        return denied;
     }
     let failure = Failure::from(error);
     match refusal.code {
@@ -69,6 +70,16 @@ fn explain(session: &mut Session<'_>, branch: &str, error: Error) -> Failure {
         Some(ErrorCode::HeadMoved) => failure.hint("or merge whatever is there with --latest"),
         _ => failure,
     }
+}
+
+/// A refusal by policies, with what is missing.
+pub(crate) fn explain_denial(session: &mut Session<'_>, error: &Error) -> Option<Failure> {
+    let refusal = error.refusal().filter(|refusal| !refusal.policies.is_empty())?;
+    session.print("Denied by policy:");
+    print_policies(session, &refusal.policies);
+    print_requirements(session, &refusal.requirements);
+    let message = refusal.message.clone().unwrap_or_else(|| "merge denied by policy".to_owned());
+    Some(Failure::new(message).exit(Exit::Policy))
 }
 
 /// One line per path, with the versions of both sides.
@@ -84,7 +95,33 @@ pub(crate) fn print_conflicts(session: &mut Session<'_>, conflicts: &[Conflict])
     }
 }
 
-fn print_policies(session: &mut Session<'_>, policies: &[PolicyVerdict]) {
+/// One paragraph per requirement: what, who, and the command to type.
+pub(crate) fn print_requirements(session: &mut Session<'_>, requirements: &[Requirement]) {
+    if requirements.is_empty() {
+        return;
+    }
+    session.print("What is missing:");
+    for requirement in requirements {
+        session.print(format!("  - {}", printable(&requirement.what)));
+        if !requirement.who.is_empty() {
+            let who: Vec<String> = requirement.who.iter().map(|who| told(who)).collect();
+            session.print(format!("    who: {}", who.join(", ")));
+        }
+        if let Some(command) = &requirement.command {
+            session.print(format!("    run: {}", printable(command)));
+        }
+    }
+}
+
+/// `role:maintainer` in words.
+fn told(who: &str) -> String {
+    match who.strip_prefix("role:") {
+        Some(role) => format!("anyone with the role {}", printable(role)),
+        None => printable(who).into_owned(),
+    }
+}
+
+pub(crate) fn print_policies(session: &mut Session<'_>, policies: &[PolicyResult]) {
     for policy in policies {
         session.print(format!("  {}: {}", printable(&policy.name), printable(&policy.reason)));
     }

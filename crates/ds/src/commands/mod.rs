@@ -3,12 +3,8 @@
 pub(crate) mod archive;
 pub(crate) mod auto_merge;
 pub(crate) mod branches;
-pub(crate) mod check;
 pub(crate) mod checkout;
-pub(crate) mod checks;
 pub(crate) mod clean;
-pub(crate) mod comment;
-pub(crate) mod comments;
 pub(crate) mod commit;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -24,6 +20,7 @@ pub(crate) mod man;
 pub(crate) mod merge;
 mod org_members;
 pub(crate) mod orgs;
+pub(crate) mod policy;
 pub(crate) mod proposal;
 pub(crate) mod pull;
 pub(crate) mod purge;
@@ -33,14 +30,12 @@ pub(crate) mod release;
 pub(crate) mod repos;
 pub(crate) mod resolve;
 pub(crate) mod restore;
-pub(crate) mod retry;
-pub(crate) mod review;
-pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod verify;
 pub(crate) mod whoami;
+pub(crate) mod why;
 
 use crate::{
     Failure,
@@ -59,6 +54,8 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Checkout(arguments) => Box::pin(checkout::run(session, arguments)).await,
         Command::Pull(arguments) => Box::pin(pull::run(session, arguments)).await,
         Command::Merge(arguments) => Box::pin(merge::run(session, arguments)).await,
+        Command::Why(arguments) => Box::pin(why::run(session, arguments)).await,
+        Command::Policy(arguments) => Box::pin(policy::run(session, arguments)).await,
         Command::Rebase(arguments) => Box::pin(rebase::run(session, arguments)).await,
         Command::Resolve(arguments) => Box::pin(resolve::run(session, arguments)).await,
         Command::Restore(arguments) => Box::pin(restore::run(session, arguments)).await,
@@ -67,13 +64,6 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Show(arguments) => Box::pin(show::run(session, arguments)).await,
         Command::Verify(arguments) => Box::pin(verify::run(session, arguments)).await,
         Command::Ready(arguments) => Box::pin(ready::run(session, arguments)).await,
-        Command::Reviews(arguments) => Box::pin(reviews::run(session, arguments)).await,
-        Command::Review(arguments) => Box::pin(review::run(session, arguments)).await,
-        Command::Comments(arguments) => Box::pin(comments::run(session, arguments)).await,
-        Command::Comment(arguments) => Box::pin(comment::run(session, arguments)).await,
-        Command::Checks(arguments) => Box::pin(checks::run(session, arguments)).await,
-        Command::Check(arguments) => Box::pin(check::run(session, arguments)).await,
-        Command::Retry(arguments) => Box::pin(retry::run(session, arguments)).await,
         Command::AutoMerge(arguments) => Box::pin(auto_merge::run(session, arguments)).await,
         Command::Branches(arguments) => Box::pin(branches::run(session, arguments)).await,
         Command::Purge(arguments) => Box::pin(purge::run(session, arguments)).await,

@@ -94,7 +94,7 @@ async fn commit_resolution(session: &mut Session<'_>, workspace: &mut Workspace,
     let change = scan.files.get(path).map_or(FileChange::Delete, |file| FileChange::Put(file.clone()));
     let changes = BTreeMap::from([(path.to_owned(), change)]);
     let message = format!("resolve conflict in {path}");
-    let (response, _) = super::commit::commit(session, workspace, changes, message).await?;
+    let (response, _) = super::commit::commit(session, workspace, changes, message, None).await?;
     for side in side_files(path) {
         remove_if_exists(&workspace.root().join(side))?;
     }

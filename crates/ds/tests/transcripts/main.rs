@@ -7,6 +7,5 @@ mod import;
 mod integrity;
 mod login;
 mod rebase;
-mod reviews;
 mod support;
 mod workspace;

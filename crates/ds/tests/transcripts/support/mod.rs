@@ -2,7 +2,6 @@
 
 mod model;
 mod server;
-mod terminal;
 
 use std::{
     ffi::OsString,
@@ -16,7 +15,6 @@ use tempfile::TempDir;
 
 pub(crate) use model::{Generation, Model};
 pub(crate) use server::Server;
-pub(crate) use terminal::Terminal;
 
 /// What one call of `ds` printed and ended with.
 #[derive(Clone, Debug)]

@@ -1,0 +1,376 @@
+//! Policies: where they are, the owners of paths, and what was decided.
+
+use chrono::{DateTime, Utc};
+use docstore_models::{OrgPolicy, PolicyResult, Verdict, VerdictOutcome};
+use sqlx::{PgExecutor, types::Json};
+use uuid::Uuid;
+
+use crate::{
+    Result,
+    contents::{ContentHash, hash_of},
+    error::timestamp,
+};
+
+/// A file at the head of `main`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MainFile {
+    /// Where it is.
+    pub path: String,
+    /// Its content, inside.
+    pub content_id: i64,
+    /// The hash of its content.
+    pub hash: ContentHash,
+}
+
+/// The policies at the head of `main`, by path.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64) -> Result<Vec<MainFile>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT f.path, c.id, c.content_hash
+        FROM file_changes f
+        JOIN contents c ON c.id = f.content_id
+        WHERE f.branch_id = $1
+            AND f.superseded_by IS NULL
+            AND f.content_id IS NOT NULL
+            -- The character after the slash is 0.
+            AND f.path > '.docstore/policy/'
+            AND f.path < '.docstore/policy0'
+            AND f.path LIKE '%.rego'
+        ORDER BY f.path
+        "#,
+        main_id,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash) })
+        .collect())
+}
+
+/// Those of the paths that are files at the head of `main`. The cost is that of the paths.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn files_of_main(executor: impl PgExecutor<'_>, main_id: i64, paths: &[String]) -> Result<Vec<MainFile>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT f.path, c.id, c.content_hash
+        FROM unnest($2::text[]) AS wanted (path)
+        JOIN file_changes f
+            ON f.branch_id = $1
+            AND f.path = wanted.path COLLATE "C"
+            AND f.superseded_by IS NULL
+            AND f.content_id IS NOT NULL
+        JOIN contents c ON c.id = f.content_id
+        "#,
+        main_id,
+        paths,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash) })
+        .collect())
+}
+
+/// The policies of an org, by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn org_policies(executor: impl PgExecutor<'_>, org_id: i64) -> Result<Vec<OrgPolicy>> {
+    let rows = sqlx::query!(
+        "SELECT name, source, updated_by, updated_at FROM org_policies WHERE org_id = $1 ORDER BY name",
+        org_id,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| OrgPolicy {
+            name: row.name,
+            source: row.source,
+            updated_by: row.updated_by,
+            updated_at: timestamp(row.updated_at),
+        })
+        .collect())
+}
+
+/// Sets a policy of a locked org.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn set_org_policy(
+    executor: impl PgExecutor<'_>,
+    org_id: i64,
+    name: &str,
+    source: &str,
+    updated_by: &str,
+) -> Result<OrgPolicy> {
+    let row = sqlx::query!(
+        r#"
+        INSERT INTO org_policies (org_id, name, source, updated_by)
+        VALUES ($1, $2, $3, $4)
+        ON CONFLICT ON CONSTRAINT org_policies_key
+            DO UPDATE SET source = excluded.source, updated_by = excluded.updated_by, updated_at = now()
+        RETURNING updated_at
+        "#,
+        org_id,
+        name,
+        source,
+        updated_by,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(OrgPolicy {
+        name: name.to_owned(),
+        source: source.to_owned(),
+        updated_by: updated_by.to_owned(),
+        updated_at: timestamp(row.updated_at),
+    })
+}
+
+/// Deletes a policy of an org; answers whether it was there.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_org_policy(executor: impl PgExecutor<'_>, org_id: i64, name: &str) -> Result<bool> {
+    let deleted = sqlx::query!("DELETE FROM org_policies WHERE org_id = $1 AND name = $2", org_id, name)
+        .execute(executor)
+        .await?
+        .rows_affected();
+    Ok(deleted > 0)
+}
+
+/// A decision to keep.
+#[derive(Clone, Debug)]
+pub struct NewVerdict<'a> {
+    /// The repo.
+    pub repo_id: i64,
+    /// The branch that it is about; `main` for what moves it directly.
+    pub branch_id: i64,
+    /// `merge`, `commit` or `import`.
+    pub action: &'a str,
+    /// Who.
+    pub actor: &'a str,
+    /// On whose behalf.
+    pub on_behalf_of: Option<&'a str>,
+    /// How it ended.
+    pub outcome: VerdictOutcome,
+    /// The head that was judged.
+    pub head_sequence: i64,
+    /// The commit on `main` that came of it.
+    pub sequence: Option<i64>,
+    /// Why an admin went ahead.
+    pub override_reason: Option<&'a str>,
+    /// What each policy said.
+    pub results: &'a [PolicyResult],
+    /// The document, unless it is too large.
+    pub input: Option<&'a serde_json::Value>,
+}
+
+/// Keeps a decision.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn store_verdict(executor: impl PgExecutor<'_>, verdict: &NewVerdict<'_>) -> Result<()> {
+    sqlx::query!(
+        r#"
+        INSERT INTO policy_verdicts (
+            id, repo_id, branch_id, action, actor, on_behalf_of, outcome, head_sequence, sequence, override_reason,
+            results, input
+        )
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        "#,
+        Uuid::now_v7(),
+        verdict.repo_id,
+        verdict.branch_id,
+        verdict.action,
+        verdict.actor,
+        verdict.on_behalf_of,
+        verdict.outcome.as_str(),
+        verdict.head_sequence,
+        verdict.sequence,
+        verdict.override_reason,
+        Json(verdict.results) as _,
+        verdict.input,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+struct RawVerdict {
+    id: Uuid,
+    action: String,
+    branch: String,
+    actor: String,
+    on_behalf_of: Option<String>,
+    outcome: String,
+    head_sequence: i64,
+    sequence: Option<i64>,
+    override_reason: Option<String>,
+    results: Json<Vec<PolicyResult>>,
+    created_at: DateTime<Utc>,
+}
+
+impl From<RawVerdict> for Verdict {
+    fn from(row: RawVerdict) -> Self {
+        Self {
+            id: row.id,
+            action: row.action,
+            branch: row.branch,
+            actor: row.actor,
+            on_behalf_of: row.on_behalf_of,
+            // The column has a check.
+            outcome: row.outcome.parse().unwrap_or(VerdictOutcome::Denied),
+            head_sequence: row.head_sequence,
+            sequence: row.sequence,
+            override_reason: row.override_reason,
+            policies: row.results.0,
+            created_at: timestamp(row.created_at),
+        }
+    }
+}
+
+/// Which decisions to list.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictFilter<'a> {
+    /// Only those about this branch.
+    pub branch: Option<&'a str>,
+    /// Only those that ended so.
+    pub outcome: Option<VerdictOutcome>,
+    /// Only those before this one.
+    pub after: Option<Uuid>,
+    /// At most so many.
+    pub limit: i64,
+}
+
+/// Decisions, newest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_verdicts(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    filter: &VerdictFilter<'_>,
+) -> Result<Vec<Verdict>> {
+    let rows = sqlx::query_as!(
+        RawVerdict,
+        r#"
+        SELECT
+            v.id, v.action, b.name AS branch, v.actor, v.on_behalf_of, v.outcome, v.head_sequence, v.sequence,
+            v.override_reason, v.results AS "results: Json<Vec<PolicyResult>>", v.created_at
+        FROM policy_verdicts v
+        JOIN branches b ON b.id = v.branch_id
+        WHERE v.repo_id = $1
+            AND ($2::text IS NULL OR b.name = $2)
+            AND ($3::text IS NULL OR v.outcome = $3)
+            AND ($4::uuid IS NULL OR v.id < $4)
+        ORDER BY v.id DESC
+        LIMIT $5
+        "#,
+        repo_id,
+        filter.branch,
+        filter.outcome.map(VerdictOutcome::as_str),
+        filter.after,
+        filter.limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(Verdict::from).collect())
+}
+
+/// A decision with the document that it was made by.
+#[derive(Clone, Debug)]
+pub struct StoredInput {
+    /// The decision.
+    pub id: Uuid,
+    /// `merge`, `commit` or `import`.
+    pub action: String,
+    /// The branch that it was about.
+    pub branch: String,
+    /// Who tried.
+    pub actor: String,
+    /// How it ended.
+    pub outcome: VerdictOutcome,
+    /// The document.
+    pub input: serde_json::Value,
+    /// When.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Decisions whose document was kept, newest first.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn stored_inputs(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<StoredInput>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT v.id, v.action, b.name AS branch, v.actor, v.outcome, v.input AS "input!", v.created_at
+        FROM policy_verdicts v
+        JOIN branches b ON b.id = v.branch_id
+        WHERE v.repo_id = $1 AND ($2::uuid IS NULL OR v.id < $2) AND v.input IS NOT NULL
+        ORDER BY v.id DESC
+        LIMIT $3
+        "#,
+        repo_id,
+        after,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| StoredInput {
+            id: row.id,
+            action: row.action,
+            branch: row.branch,
+            actor: row.actor,
+            outcome: row.outcome.parse().unwrap_or(VerdictOutcome::Denied),
+            input: row.input,
+            created_at: row.created_at,
+        })
+        .collect())
+}
+
+/// Forgets refusals that are older than so many days, and what was carried out that is older than so many, at most so many
+/// rows.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn forget_verdicts(
+    executor: impl PgExecutor<'_>,
+    refused_days: i32,
+    carried_out_days: i32,
+    limit: i64,
+) -> Result<u64> {
+    let deleted = sqlx::query!(
+        r#"
+        DELETE FROM policy_verdicts
+        WHERE id = ANY (ARRAY(
+            SELECT v.id FROM policy_verdicts v
+            WHERE v.created_at < now() - make_interval(days => least($1::integer, $2::integer))
+                AND v.created_at
+                    < now() - make_interval(days => CASE WHEN v.outcome = 'denied' THEN $1::integer ELSE $2::integer END)
+            ORDER BY v.created_at
+            LIMIT $3
+        ))
+        "#,
+        refused_days,
+        carried_out_days,
+        limit,
+    )
+    .execute(executor)
+    .await?;
+    Ok(deleted.rows_affected())
+}

@@ -1,0 +1,224 @@
+//! Policies of orgs, past decisions, and trying policies on them.
+
+use std::sync::Arc;
+
+use docstore_database::{
+    orgs::lock_org,
+    policies::{self, StoredInput, VerdictFilter},
+};
+use docstore_models::{
+    ErrorCode, EventData, OrgPolicy, OrgPolicyList, PolicyResult, ReplayRequest, ReplayResponse, ReplayedVerdict,
+    SetOrgPolicyRequest, Verdict, VerdictOutcome,
+};
+use docstore_policy::{POLICY_BYTES_MAX, PreparedInput};
+use uuid::Uuid;
+
+use crate::{
+    Error, IdempotencyKey, Maintainer, Operations, OrgOwner, OrgReader, Reader, Result, limits::reached,
+    orgs::org_not_found, policy_cache::CompiledPolicy, write::begin,
+};
+
+/// How many policies an org may have: each judges every merge in it.
+const ORG_POLICIES_MAX: usize = 50;
+/// The longest name of an org's policy.
+const ORG_POLICY_NAME_BYTES_MAX: usize = 100;
+/// How many policies one replay tries.
+const REPLAY_POLICIES_MAX: usize = 20;
+/// How many decisions one replay looks at; more come page by page.
+const REPLAY_DECISIONS_MAX: i64 = 200;
+/// How many decisions a page has.
+const VERDICTS_PAGE: i64 = 50;
+
+/// Which decisions to list.
+#[derive(Clone, Debug, Default)]
+pub struct VerdictQuery {
+    /// Only those about this branch.
+    pub branch: Option<String>,
+    /// Only those that ended so.
+    pub outcome: Option<VerdictOutcome>,
+    /// Only those before this one.
+    pub after: Option<Uuid>,
+    /// At most so many.
+    pub limit: Option<i64>,
+}
+
+impl Operations {
+    /// The policies of an org.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn list_org_policies(&self, org: &OrgReader) -> Result<OrgPolicyList> {
+        Ok(OrgPolicyList { policies: policies::org_policies(self.pool(), org.org_id).await? })
+    }
+
+    /// Sets a policy of an org. It judges everything that moves the `main` of a repo of the org from now on.
+    ///
+    /// # Errors
+    /// A name that cannot be used, or `POLICY_INVALID` with the line.
+    pub async fn set_org_policy(
+        &self,
+        owner: &OrgOwner,
+        key: Option<&IdempotencyKey>,
+        name: &str,
+        request: &SetOrgPolicyRequest,
+    ) -> Result<OrgPolicy> {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_');
+        if name.is_empty() || name.len() > ORG_POLICY_NAME_BYTES_MAX || !name.chars().all(plain) {
+            return Err(Error::bad_request(format!(
+                "a policy's name must have 1 to {ORG_POLICY_NAME_BYTES_MAX} lower-case letters, digits, '-' and '_'"
+            )));
+        }
+        if request.source.contains('\0') {
+            return Err(Error::bad_request("source holds a NUL character"));
+        }
+        if request.source.len() > POLICY_BYTES_MAX {
+            reached("policy_bytes");
+            return Err(Error::refused(
+                ErrorCode::PayloadTooLarge,
+                format!("a policy may have at most {POLICY_BYTES_MAX} bytes"),
+            ));
+        }
+        if let Err(error) = self.compiled_org_policy(name, request.source.clone()).await? {
+            return Err(Error::refused(ErrorCode::PolicyInvalid, error.to_string()));
+        }
+        let identity = owner.caller.identity().as_str();
+        let mut write = begin!(self, &owner.caller, key);
+        if !lock_org(&mut *write.transaction, owner.org_id).await? {
+            return Err(org_not_found());
+        }
+        let there = policies::org_policies(&mut *write.transaction, owner.org_id).await?;
+        if there.len() >= ORG_POLICIES_MAX && there.iter().all(|policy| policy.name != name) {
+            reached("org_policies");
+            return Err(Error::refused(
+                ErrorCode::Conflict,
+                format!("an org may have at most {ORG_POLICIES_MAX} policies"),
+            ));
+        }
+        let policy =
+            policies::set_org_policy(&mut *write.transaction, owner.org_id, name, &request.source, identity).await?;
+        let event = EventData::OrgPolicyChanged {
+            org: owner.name.clone(),
+            name: name.to_owned(),
+            deleted: false,
+            changed_by: identity.to_owned(),
+        };
+        write.note(None, &event)?;
+        self.finish(write, policy).await
+    }
+
+    /// Deletes a policy of an org.
+    ///
+    /// # Errors
+    /// `NOT_FOUND`.
+    pub async fn delete_org_policy(&self, owner: &OrgOwner, key: Option<&IdempotencyKey>, name: &str) -> Result<()> {
+        let mut write = begin!(self, &owner.caller, key);
+        if !lock_org(&mut *write.transaction, owner.org_id).await? {
+            return Err(org_not_found());
+        }
+        if !policies::delete_org_policy(&mut *write.transaction, owner.org_id, name).await? {
+            return Err(Error::refused(ErrorCode::NotFound, "policy not found"));
+        }
+        let event = EventData::OrgPolicyChanged {
+            org: owner.name.clone(),
+            name: name.to_owned(),
+            deleted: true,
+            changed_by: owner.caller.identity().as_str().to_owned(),
+        };
+        write.note(None, &event)?;
+        self.finish(write, ()).await
+    }
+
+    /// One page of past decisions, newest first.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn list_verdicts(&self, reader: &Reader, query: &VerdictQuery) -> Result<Vec<Verdict>> {
+        let filter = VerdictFilter {
+            branch: query.branch.as_deref(),
+            outcome: query.outcome,
+            after: query.after,
+            limit: self.limits().page(query.limit, VERDICTS_PAGE),
+        };
+        Ok(policies::list_verdicts(self.pool(), reader.repo_id(), &filter).await?)
+    }
+
+    /// Tries policies on past decisions: which of them would have ended otherwise.
+    ///
+    /// # Errors
+    /// `BAD_REQUEST` with file and line, or `POLICY_FAILED` when one does not stop.
+    pub async fn replay_policies(&self, maintainer: &Maintainer, request: ReplayRequest) -> Result<ReplayResponse> {
+        if request.policies.is_empty() {
+            return Err(Error::bad_request("policies is required"));
+        }
+        if request.policies.len() > REPLAY_POLICIES_MAX {
+            reached("replay_policies");
+            return Err(Error::refused(
+                ErrorCode::PayloadTooLarge,
+                format!("at most {REPLAY_POLICIES_MAX} policies may be tried at once"),
+            ));
+        }
+        if request.limit.is_some_and(|limit| limit < 1) {
+            return Err(Error::bad_request("limit must be at least 1"));
+        }
+        let mut tried = Vec::new();
+        for policy in request.policies {
+            if policy.file.is_empty() {
+                return Err(Error::bad_request("file is required"));
+            }
+            // Not by the cache: texts that are only tried must not push out those that judge.
+            let compiled = CompiledPolicy::compile(policy.file, policy.source).await?;
+            tried.push(compiled.map_err(|error| Error::bad_request(error.to_string()))?);
+        }
+        let limit = request.limit.unwrap_or(REPLAY_DECISIONS_MAX).min(REPLAY_DECISIONS_MAX);
+        let decisions = policies::stored_inputs(self.pool(), maintainer.repo_id(), request.after, limit).await?;
+        self.replay(tried, decisions, limit).await
+    }
+
+    async fn replay(
+        &self,
+        tried: Vec<Arc<CompiledPolicy>>,
+        decisions: Vec<StoredInput>,
+        limit: i64,
+    ) -> Result<ReplayResponse> {
+        let next = (i64::try_from(decisions.len()).unwrap_or(i64::MAX) >= limit)
+            .then(|| decisions.last().map(|decision| decision.id))
+            .flatten();
+        let mut response = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next };
+        for decision in decisions {
+            let input = PreparedInput::from_json(&decision.input).map_err(|error| Error::Internal(Box::new(error)))?;
+            // The time is that of the decision, so that a policy about days of the week says what it would have said.
+            let said = self.policy_cache().decide_each(tried.clone(), vec![input], decision.created_at).await?;
+            let policies: Vec<PolicyResult> = said
+                .into_iter()
+                .flatten()
+                .map(|decided| match decided {
+                    Ok(decided) => decided.result,
+                    Err(error) => PolicyResult {
+                        name: error.name,
+                        reason: error.message,
+                        file: Some(error.file),
+                        ..PolicyResult::default()
+                    },
+                })
+                .collect();
+            let would_pass = policies.iter().all(|policy| policy.pass || policy.shadow);
+            let went_ahead = decision.outcome != VerdictOutcome::Denied;
+            response.replayed += 1;
+            response.refused += i64::from(went_ahead && !would_pass);
+            response.allowed += i64::from(!went_ahead && would_pass);
+            if went_ahead != would_pass {
+                response.changed.push(ReplayedVerdict {
+                    id: decision.id,
+                    action: decision.action,
+                    branch: decision.branch,
+                    actor: decision.actor,
+                    was: decision.outcome,
+                    would_pass,
+                    policies,
+                    created_at: decision.created_at.into(),
+                });
+            }
+        }
+        Ok(response)
+    }
+}

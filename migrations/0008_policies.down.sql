@@ -1,0 +1,2 @@
+DROP TABLE policy_verdicts;
+DROP TABLE org_policies;

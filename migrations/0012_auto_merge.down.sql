@@ -1,0 +1,16 @@
+DROP TRIGGER org_members_auto_merge ON org_members;
+DROP TRIGGER org_policies_auto_merge ON org_policies;
+DROP FUNCTION note_auto_merge_of_org();
+DROP TRIGGER roles_auto_merge ON roles;
+DROP FUNCTION note_auto_merge_of_repo();
+DROP TRIGGER proposals_auto_merge ON proposals;
+DROP TRIGGER check_runs_auto_merge ON check_runs;
+DROP TRIGGER reviews_auto_merge ON reviews;
+DROP FUNCTION note_auto_merge_of_row();
+DROP TRIGGER branches_auto_merge_own ON branches;
+DROP TRIGGER branches_auto_merge_main ON branches;
+DROP FUNCTION note_auto_merge_of_branch();
+DROP FUNCTION note_auto_merges(bigint[]);
+DROP INDEX branches_auto_merge;
+DROP TABLE auto_merges_due;
+ALTER TABLE branches DROP COLUMN auto_merge_by;
