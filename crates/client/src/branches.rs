@@ -78,7 +78,7 @@ impl RepoClient {
         self.client.run(Call::delete(self.branch_path(name, "/auto-merge"))).await
     }
 
-    fn branch_path(&self, name: &str, rest: &str) -> String {
+    pub(crate) fn branch_path(&self, name: &str, rest: &str) -> String {
         self.path(&format!("branch/{}{rest}", segment(name)))
     }
 }

@@ -34,6 +34,7 @@
 mod archive;
 mod branches;
 mod builder;
+mod checks;
 mod commits;
 mod contents;
 mod discovery;
@@ -51,12 +52,14 @@ mod policies;
 mod proposals;
 mod releases;
 mod repos;
+mod reviews;
 mod roles;
 mod token;
 mod transport;
 
 pub use branches::BranchQuery;
 pub use builder::{Attempt, ClientBuilder, Limits, RetryPolicy};
+pub use checks::CheckQuery;
 pub use contents::ContentBody;
 pub use discovery::{AuthConfig, DsConfig, Whoami};
 pub use download::Download;

@@ -26,7 +26,7 @@ use utoipa::{
     modifiers(&Security),
     tags(
         (name = "orgs"), (name = "repos"), (name = "files"), (name = "commits"), (name = "branches"),
-        (name = "proposals"), (name = "issues"), (name = "roles"), (name = "releases"), (name = "events"), (name = "login"), (name = "operation"), (name = "policies")
+        (name = "reviews"), (name = "checks"), (name = "proposals"), (name = "issues"), (name = "roles"), (name = "releases"), (name = "events"), (name = "login"), (name = "operation"), (name = "policies")
     )
 )]
 pub(crate) struct Api;

@@ -137,6 +137,13 @@ impl FromRequestParts<AppState> for RepoName {
     }
 }
 
+/// The request token of a CI job, if the request carries one (contract, server §2.6). It is opaque: every other bearer is an
+/// API token, which says so, or a JWT, which has dots.
+pub(crate) fn request_token(headers: &HeaderMap) -> Option<&str> {
+    let token = headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+    (!token.contains('.') && !token.starts_with(docstore_auth::TOKEN_PREFIX)).then_some(token)
+}
+
 /// What the path names inside the repo: a branch, a file, an identity, a release, a hash, a number.
 pub(crate) struct PathName(pub(crate) String);
 

@@ -20,8 +20,8 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{Api, describe_responses},
     handlers::{
-        branches, commits, contents, discovery, events, files, issue_comments, issues, login, merge, org_members, orgs,
-        policies, proposals, releases, repos, roles, tree,
+        branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
+        org_members, orgs, policies, proposals, releases, repos, reviews, roles, tree,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -67,6 +67,9 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(branches::list_branches))
         .routes(routes!(issues::list_commit_issues))
         .routes(routes!(proposals::list_proposal_issues))
+        .routes(routes!(reviews::list_reviews))
+        .routes(routes!(reviews::list_comments))
+        .routes(routes!(checks::list_checks))
         .routes(routes!(policies::merge_status))
         .routes(routes!(policies::agent_context))
         .routes(routes!(policies::why))
@@ -89,11 +92,18 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(issue_comments::list_issue_comments, issue_comments::create_issue_comment))
         .routes(routes!(issue_comments::update_issue_comment, issue_comments::delete_issue_comment))
         .routes(routes!(issue_comments::list_issue_refs, issue_comments::create_issue_ref))
+        .routes(routes!(reviews::create_review))
+        .routes(routes!(reviews::create_comment))
+        .routes(routes!(reviews::update_comment, reviews::delete_comment))
+        // Writers, and CI jobs.
+        .routes(routes!(checks::report_check))
         // Maintainers; single branches and releases are read by readers.
         .routes(routes!(branches::create_branch))
         .routes(routes!(branches::get_branch, branches::update_branch, branches::delete_branch))
         .routes(routes!(merge::merge))
         .routes(routes!(merge::rebase))
+        .routes(routes!(checks::retry_checks))
+        .routes(routes!(checks::list_required_checks, checks::require_check, checks::delete_required_check))
         .routes(routes!(policies::replay_policies))
         .routes(routes!(releases::list_releases, releases::create_release))
         .routes(routes!(releases::get_release, releases::delete_release))

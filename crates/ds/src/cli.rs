@@ -3,9 +3,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    archive, auto_merge, branches, checkout, clean, commit, completions, config, diff, events, import_git, init,
-    issues, log, login, logout, man, merge, orgs, policy, proposal, pull, purge, ready, rebase, release, repos,
-    resolve, restore, roles, show, status, verify, whoami, why,
+    archive, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit, completions, config,
+    diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy, proposal, pull, purge, ready,
+    rebase, release, repos, resolve, restore, retry, review, reviews, roles, show, status, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -86,6 +86,20 @@ pub(crate) enum Command {
     Verify(verify::Arguments),
     /// Take the draft mark off the branch.
     Ready(ready::Arguments),
+    /// List the reviews of a branch, newest first.
+    Reviews(reviews::Arguments),
+    /// Say yes or no to a branch.
+    Review(review::Arguments),
+    /// List the comments on a branch, thread by thread.
+    Comments(comments::Arguments),
+    /// Comment on a file of a branch, reply, or end a thread.
+    Comment(comment::Arguments),
+    /// Show how the checks of a branch stand, or say which are required.
+    Checks(checks::Arguments),
+    /// Say how a check of a commit stands.
+    Check(check::Arguments),
+    /// Try checks again that failed.
+    Retry(retry::Arguments),
     /// Let a branch merge by itself as soon as it may.
     AutoMerge(auto_merge::Arguments),
     /// List branches, or delete one.

@@ -159,7 +159,7 @@ impl Operations {
         let mut connection = self.pool().acquire().await?;
         let page = review_comments::list_comments(&mut connection, reader.repo_id(), branch, filter).await?;
         connection.done();
-        page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
+        page.ok_or_else(Error::invalid_cursor)
     }
 
     /// Deletes a comment: its author may, and maintainers. Replies to it stay.

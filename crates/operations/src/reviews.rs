@@ -109,7 +109,7 @@ impl Operations {
         let mut connection = self.pool().acquire().await?;
         let page = reviews::list_reviews(&mut connection, reader.repo_id(), reader.repo(), branch, filter).await?;
         connection.done();
-        page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
+        page.ok_or_else(Error::invalid_cursor)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The handlers: take the request apart, call one operation, shape the answer. A file per resource.
 
 pub(crate) mod branches;
+pub(crate) mod checks;
 pub(crate) mod commits;
 pub(crate) mod contents;
 pub(crate) mod discovery;
@@ -16,5 +17,6 @@ pub(crate) mod policies;
 pub(crate) mod proposals;
 pub(crate) mod releases;
 pub(crate) mod repos;
+pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod tree;

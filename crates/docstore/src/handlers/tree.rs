@@ -14,7 +14,7 @@ use crate::{
         shapes::TreeAnswer,
     },
     error::{ApiError, ApiResult},
-    extract::{JsonBody, Params, RepoCaller, RepoName, RepoReader, needs::READ},
+    extract::{JsonBody, Params, RepoCaller, RepoName, RepoReader, needs::READ, request_token},
     respond::{Caching, not_modified, stream_body, tag, tagged_json},
     router::SentAsIs,
     sdk::{is_go_sdk, list_for, varied},
@@ -177,16 +177,8 @@ pub(crate) async fn presign_archive(
         return Err(ApiError::new(docstore_models::ErrorCode::ServiceUnavailable, "presigned archives not configured"));
     };
     let (mut parts, _) = request.into_parts();
-    let token = parts
-        .headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "))
-        .map(str::to_owned);
-    // A request token is opaque; every other bearer is a JWT, which has dots.
-    if let Some(token) = token
-        && !token.contains('.')
-    {
-        return Ok(Json(state.operations.presign_for_job(&signer, &repo, &token).await?));
+    if let Some(token) = request_token(&parts.headers) {
+        return Ok(Json(state.operations.presign_for_job(&signer, &repo, token).await?));
     }
     let RepoCaller::<READ>(caller) = RepoCaller::from_request_parts(&mut parts, &state).await?;
     let reader = state.operations.access(&caller, &repo).await?.try_into()?;

@@ -3,8 +3,12 @@
 pub(crate) mod archive;
 pub(crate) mod auto_merge;
 pub(crate) mod branches;
+pub(crate) mod check;
 pub(crate) mod checkout;
+pub(crate) mod checks;
 pub(crate) mod clean;
+pub(crate) mod comment;
+pub(crate) mod comments;
 pub(crate) mod commit;
 pub(crate) mod completions;
 pub(crate) mod config;
@@ -30,6 +34,9 @@ pub(crate) mod release;
 pub(crate) mod repos;
 pub(crate) mod resolve;
 pub(crate) mod restore;
+pub(crate) mod retry;
+pub(crate) mod review;
+pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod show;
 pub(crate) mod status;
@@ -64,6 +71,13 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Show(arguments) => Box::pin(show::run(session, arguments)).await,
         Command::Verify(arguments) => Box::pin(verify::run(session, arguments)).await,
         Command::Ready(arguments) => Box::pin(ready::run(session, arguments)).await,
+        Command::Reviews(arguments) => Box::pin(reviews::run(session, arguments)).await,
+        Command::Review(arguments) => Box::pin(review::run(session, arguments)).await,
+        Command::Comments(arguments) => Box::pin(comments::run(session, arguments)).await,
+        Command::Comment(arguments) => Box::pin(comment::run(session, arguments)).await,
+        Command::Checks(arguments) => Box::pin(checks::run(session, arguments)).await,
+        Command::Check(arguments) => Box::pin(check::run(session, arguments)).await,
+        Command::Retry(arguments) => Box::pin(retry::run(session, arguments)).await,
         Command::AutoMerge(arguments) => Box::pin(auto_merge::run(session, arguments)).await,
         Command::Branches(arguments) => Box::pin(branches::run(session, arguments)).await,
         Command::Purge(arguments) => Box::pin(purge::run(session, arguments)).await,

@@ -7,5 +7,6 @@ mod import;
 mod integrity;
 mod login;
 mod rebase;
+mod reviews;
 mod support;
 mod workspace;

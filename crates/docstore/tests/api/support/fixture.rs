@@ -317,6 +317,34 @@ impl Fixture {
                 json!({"branch": "topic", "commits": [{"author": "a@example.com", "message": "m",
                     "imported_from": "git:1", "files": [text_file(&format!("i{n}.txt"), "x")]}]}),
             ),
+            "list_reviews" => (format!("{R}/branch/topic/reviews"), none),
+            "list_comments" => (format!("{R}/branch/topic/comments"), none),
+            "list_checks" => (format!("{R}/branch/topic/checks"), none),
+            "create_review" => (format!("{R}/review"), json!({"branch": "topic", "status": "rejected"})),
+            "create_comment" => (format!("{R}/comment"), self.comment().await),
+            "update_comment" => {
+                (format!("{R}/comment/{}", self.fresh_review_comment().await), json!({"resolved": true}))
+            }
+            "delete_comment" => (format!("{R}/comment/{}", self.fresh_review_comment().await), none),
+            // The branch of the fixture's CI job.
+            "report_check" => {
+                (format!("{R}/check"), json!({"branch": "main", "check_name": "test", "status": "passed"}))
+            }
+            "retry_checks" => {
+                let name = format!("flaky{n}");
+                let body = json!({"branch": "topic", "check_name": name, "status": "failed"});
+                self.creator(Method::POST, &format!("{R}/check"), body).await;
+                (format!("{R}/checks/retry"), json!({"branch": "topic", "checks": [name]}))
+            }
+            "list_required_checks" => (format!("{R}/required-checks"), none),
+            "require_check" => {
+                (format!("{R}/required-checks"), json!({"check_name": "test", "branch_pattern": "none/*"}))
+            }
+            "delete_required_check" => {
+                let body = json!({"check_name": format!("gone{n}"), "branch_pattern": "none/*"});
+                self.creator(Method::PUT, &format!("{R}/required-checks"), body).await;
+                (format!("{R}/required-checks?check_name=gone{n}&branch_pattern=none/*"), none)
+            }
             "all_events" => ("/events".into(), none),
             other => panic!("the operation {other} is new: add a good request for it here"),
         };
@@ -344,6 +372,19 @@ impl Fixture {
     async fn fresh_invite(&self) -> Value {
         let body = json!({"email": "Creator@Example.com", "role": "member"});
         self.creator(Method::POST, "/orgs/acme/invites", body).await
+    }
+
+    /// A comment on a file of the branch `topic`.
+    async fn comment(&self) -> Value {
+        let path = "/repos/acme/app/-/file/c.txt?branch=topic".to_owned();
+        let file = self.creator(Method::GET, &path, Value::Null).await;
+        json!({"branch": "topic", "path": "c.txt", "version_id": file["version_id"], "body": "why?"})
+    }
+
+    /// A comment of the creator that is there.
+    async fn fresh_review_comment(&self) -> String {
+        let created = self.creator(Method::POST, "/repos/acme/app/-/comment", self.comment().await).await;
+        created["id"].as_str().unwrap().to_owned()
     }
 
     async fn fresh_branch(&self, n: usize) -> String {

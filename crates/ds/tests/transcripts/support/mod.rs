@@ -2,6 +2,7 @@
 
 mod model;
 mod server;
+mod terminal;
 
 use std::{
     ffi::OsString,
@@ -15,6 +16,7 @@ use tempfile::TempDir;
 
 pub(crate) use model::{Generation, Model};
 pub(crate) use server::Server;
+pub(crate) use terminal::Terminal;
 
 /// What one call of `ds` printed and ended with.
 #[derive(Clone, Debug)]
