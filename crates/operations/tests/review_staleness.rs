@@ -285,6 +285,7 @@ impl<'a> World<'a> {
                     message: format!("m{trailer}"),
                     files: vec![file(path, content)],
                     expected_head: Some(self.model.head),
+                    override_reason: None,
                 };
                 let committed = self.operations.commit(&self.writer(who).await, None, change).await.unwrap();
                 self.model.commits.push(Commit { author: who, pusher: who, with, changes: vec![(path, content)] });
@@ -297,6 +298,7 @@ impl<'a> World<'a> {
                     message: "m".to_owned(),
                     files: vec![file(path, content)],
                     expected_head: None,
+                    override_reason: None,
                 };
                 let committed = self.operations.commit(&self.writer(ADMIN).await, None, change).await.unwrap();
                 self.model.main.push((committed.sequence, path, content));
