@@ -32,7 +32,7 @@ use proptest::{
 const REGRESSIONS: &str = "tests/review_staleness.regressions.txt";
 
 /// How many histories one run tries. `PROPTEST_CASES` asks for more.
-const CASES: u32 = 16;
+const CASES: u32 = 32;
 
 const STEPS_MAX: usize = 30;
 

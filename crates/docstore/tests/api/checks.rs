@@ -1,6 +1,7 @@
 //! `/repos/{repo}/-/check`, `/checks/retry`, `/required-checks`, and the check runs of a branch.
 
 use docstore_test_support::{Answer, Person, TestApp};
+use futures::future::join_all;
 use http::Method;
 use serde_json::{Value, json};
 
@@ -314,6 +315,35 @@ async fn required_checks_are_there_from_the_moment_of_the_commit() {
     GET /repos/default/default/-/required-checks
       200 {"required_checks":[]}
     "#);
+}
+
+#[tokio::test]
+async fn no_head_slips_through_while_a_check_becomes_required() {
+    const BRANCHES: usize = 6;
+    let app = TestApp::start().await;
+    let me = app.admin();
+    commit(&me, REPO, "main", &[("a", Some("1"))]).await;
+    let names: Vec<String> = (0..BRANCHES).map(|n| format!("topic{n}")).collect();
+    for name in &names {
+        branch(&me, REPO, name).await;
+    }
+    let commits = names.iter().map(|name| async {
+        for n in 0..5 {
+            commit(&me, REPO, name, &[("b", Some(&n.to_string()))]).await;
+        }
+    });
+    let requirement = async {
+        for check in ["lint", "test"] {
+            me.put(&format!("{REPO}/required-checks"), &json!({"check_name": check})).await.expect(200);
+        }
+    };
+    tokio::join!(join_all(commits), requirement);
+    for name in &names {
+        let head = me.get(&format!("{REPO}/branch/{name}")).await.expect(200)["head_sequence"].clone();
+        let at_head = me.get(&format!("{REPO}/branch/{name}/checks?at={head}")).await.expect(200);
+        let expected = [format!("lint {head}.1 pending expected"), format!("test {head}.1 pending expected")];
+        assert_eq!(short(&at_head), expected, "{name}");
+    }
 }
 
 #[tokio::test]
