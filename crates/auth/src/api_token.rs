@@ -94,6 +94,8 @@ pub struct FoundToken {
     pub identity: Identity,
     /// When it ends.
     pub expires_at: DateTime<Utc>,
+    /// When it was used last, as far as that was noted.
+    pub last_used_at: Option<DateTime<Utc>>,
     /// Whether it, or the agent, was revoked.
     pub revoked: bool,
     /// What it may be used for.

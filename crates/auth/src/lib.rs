@@ -67,7 +67,7 @@ pub use authenticator::{Authenticator, CannotStart, IAP_ASSERTION_HEADER, IDENTI
 pub use caller::{Caller, NotASystemName, Via};
 pub use cross_site::cross_site_write_refusal;
 pub use discovery::{DsConfig, DsConfigAuth};
-pub use login::{Login, LoginFailure, Origin, Redirect, login_location};
+pub use login::{LoggedIn, Login, LoginFailure, Origin, Redirect, login_location};
 pub use redirect::safe_redirect;
 pub use refusal::{Credential, Reason, Refusal};
 pub use remote::CacheLimits;

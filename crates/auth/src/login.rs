@@ -88,6 +88,15 @@ pub struct Redirect {
     pub cookies: Vec<HeaderValue>,
 }
 
+/// A login that is complete. Whoever passes the redirect on gives the browser its session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// Who logged in.
+    pub identity: Identity,
+    /// The answer.
+    pub redirect: Redirect,
+}
+
 /// Why a login went wrong. Status and text are the contract's (server §2.3), as far as it has them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LoginFailure {
@@ -223,7 +232,7 @@ impl Login {
         query: Option<&str>,
         headers: &HeaderMap,
         origin: &Origin,
-    ) -> Result<Redirect, LoginFailure> {
+    ) -> Result<LoggedIn, LoginFailure> {
         logged(self.complete(query.unwrap_or_default(), headers, origin).await)
     }
 
@@ -259,7 +268,7 @@ impl Login {
         Ok(Redirect { location: header(url.into()).ok_or(LoginFailure::ProviderUnavailable)?, cookies })
     }
 
-    async fn complete(&self, query: &str, headers: &HeaderMap, origin: &Origin) -> Result<Redirect, LoginFailure> {
+    async fn complete(&self, query: &str, headers: &HeaderMap, origin: &Origin) -> Result<LoggedIn, LoginFailure> {
         let parts = self.parts.as_ref().ok_or(LoginFailure::NotConfigured)?;
         if cookie_bytes(headers) > self.cookie_bytes_max {
             return Err(LoginFailure::MalformedStateCookie);
@@ -289,7 +298,7 @@ impl Login {
             // Without it the browser would come back at once and for ever.
             Some(session.ok_or(LoginFailure::InvalidIdToken(Reason::UnusableEmail))?),
         ];
-        Ok(Redirect { location, cookies: cookies.into_iter().flatten().collect() })
+        Ok(LoggedIn { identity, redirect: Redirect { location, cookies: cookies.into_iter().flatten().collect() } })
     }
 
     /// Trades the code for an id token and verifies it, even though it came straight from the provider: one rule for all.
@@ -377,7 +386,7 @@ fn header(text: String) -> Option<HeaderValue> {
     HeaderValue::try_from(text).ok()
 }
 
-fn logged(outcome: Result<Redirect, LoginFailure>) -> Result<Redirect, LoginFailure> {
+fn logged<T>(outcome: Result<T, LoginFailure>) -> Result<T, LoginFailure> {
     if let Err(failure) = &outcome {
         note(failure.reason(), "login");
     }

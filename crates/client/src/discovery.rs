@@ -1,3 +1,4 @@
+use docstore_models::Whoami;
 use serde::{Deserialize, Serialize};
 
 use crate::{Client, Error, transport::Call};
@@ -31,16 +32,6 @@ pub struct AuthConfig {
     /// Where codes become tokens. Additive.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub token_endpoint: String,
-}
-
-/// `GET /whoami`. Additive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Whoami {
-    /// Who the caller is to the server.
-    pub identity: String,
-    /// How that was proved, such as `development` or `id_token`.
-    #[serde(default)]
-    pub via: String,
 }
 
 impl Client {

@@ -55,13 +55,14 @@ mod repos;
 mod reviews;
 mod roles;
 mod token;
+mod tokens;
 mod transport;
 
 pub use branches::BranchQuery;
 pub use builder::{Attempt, ClientBuilder, Limits, RetryPolicy};
 pub use checks::CheckQuery;
 pub use contents::ContentBody;
-pub use discovery::{AuthConfig, DsConfig, Whoami};
+pub use discovery::{AuthConfig, DsConfig};
 pub use download::Download;
 pub use error::{Error, ErrorClass, Refusal};
 pub use events::{EventQuery, EventStream, ReceivedEvent};

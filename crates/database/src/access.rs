@@ -63,6 +63,51 @@ pub async fn repo_facts(executor: impl PgExecutor<'_>, repo: &str, identity: &st
     Ok(row.map(|row| facts_of!(row)))
 }
 
+/// The facts about the live repos in which an identity is something, by name: its own role, a membership in the org, or,
+/// for whoever may enter repos without an admin, those. Only these repos, if some are given.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn facts_of_identity(
+    executor: impl PgExecutor<'_>,
+    identity: &str,
+    without_admin: bool,
+    only: Option<&[i64]>,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<RepoFacts>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            r.id AS repo_id, r.org_id, r.name, r.created_at, r.created_by,
+            own.role::text AS "explicit_role?",
+            m.role::text AS "org_role?",
+            EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin') AS "has_admin!"
+        FROM repos r
+        LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = $1
+        LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = $1
+        WHERE r.deleted_at IS NULL
+            AND r.name > $4
+            AND ($3::bigint[] IS NULL OR r.id = ANY ($3))
+            AND (
+                own.role IS NOT NULL
+                OR m.role IS NOT NULL
+                OR ($2 AND NOT EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin'))
+            )
+        ORDER BY r.name
+        LIMIT $5
+        "#,
+        identity,
+        without_admin,
+        only,
+        after,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| facts_of!(row)).collect())
+}
+
 /// The facts about a live repo and an identity, and one file at the head of a branch of it: the most frequent read of all
 /// in one round trip. The file is for the caller to give away only when the facts allow it.
 ///

@@ -147,10 +147,10 @@ pub async fn append_commits(
             SELECT $1, path, sequence, superseded_by, content_id, mode, content_type, change_id FROM given
         ),
         logged AS (
-            INSERT INTO event_log (event_id, subject, repo_id, type, payload)
-            SELECT e.event_id, e.subject, e.repo_id, e.type, e.payload
-            FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::text[], $26::text[])
-                AS e (event_id, subject, repo_id, type, payload)
+            INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit)
+            SELECT e.event_id, e.subject, e.repo_id, e.type, e.payload, e.audit
+            FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::text[], $26::text[], $31::boolean[])
+                AS e (event_id, subject, repo_id, type, payload, audit)
         ),
         -- Required checks are there from the moment of the commit. The snapshot of this statement is taken after the wait
         -- for the branch, so it has every requirement that was made before: see required_checks::require_check.
@@ -195,6 +195,7 @@ pub async fn append_commits(
         last.commit_hash,
         &rows.pushed_by as &[Option<&str>],
         locked.branch.name,
+        &events.audit,
     )
     .execute(connection)
     .await?;

@@ -47,6 +47,7 @@ pub(crate) struct EventColumns<'a> {
     pub(crate) repo_id: Vec<Option<i64>>,
     pub(crate) event_type: Vec<&'a str>,
     pub(crate) payload: Vec<&'a str>,
+    pub(crate) audit: Vec<bool>,
 }
 
 impl<'a> From<&'a [NewEvent]> for EventColumns<'a> {
@@ -58,6 +59,7 @@ impl<'a> From<&'a [NewEvent]> for EventColumns<'a> {
             columns.repo_id.push(event.repo_id);
             columns.event_type.push(&event.event_type);
             columns.payload.push(&event.payload);
+            columns.audit.push(docstore_models::is_audit_type(&event.event_type));
         }
         columns
     }
@@ -71,14 +73,15 @@ pub async fn log_events(executor: impl PgExecutor<'_>, events: &[NewEvent]) -> R
     let events = EventColumns::from(events);
     sqlx::query!(
         r#"
-        INSERT INTO event_log (event_id, subject, repo_id, type, payload)
-        SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[])
+        INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::text[], $6::boolean[])
         "#,
         &events.event_id,
         &events.subject as &[&str],
         &events.repo_id as &[Option<i64>],
         &events.event_type as &[&str],
         &events.payload as &[&str],
+        &events.audit,
     )
     .execute(executor)
     .await?;
@@ -350,19 +353,53 @@ pub async fn try_lock_retention(executor: impl PgExecutor<'_>) -> Result<bool> {
         .await?)
 }
 
-/// Deletes events older than an age by the clock of the database, oldest first, and says how many. Spares those that
-/// have no position yet and those with a delivery that has not happened.
+/// A page of the audit trail, newest first: the whole of it, or what happened to one repo, before a position. What has no
+/// position yet is not told.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn delete_events_older_than(executor: impl PgExecutor<'_>, days: i32, limit: i64) -> Result<u64> {
+pub async fn audit_page(
+    executor: impl PgExecutor<'_>,
+    repo_id: Option<i64>,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<(i64, String)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT position AS "position!", payload
+        FROM event_log
+        WHERE audit AND position < $2 AND ($1::bigint IS NULL OR repo_id = $1)
+        ORDER BY position DESC
+        LIMIT $3
+        "#,
+        repo_id,
+        before.unwrap_or(i64::MAX),
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.position, row.payload)).collect())
+}
+
+/// Deletes events older than an age by the clock of the database, either those of the audit trail or the others, oldest
+/// first, and says how many. Spares those that have no position yet and those with a delivery that has not happened.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_events_older_than(
+    executor: impl PgExecutor<'_>,
+    audit: bool,
+    days: i32,
+    limit: i64,
+) -> Result<u64> {
     Ok(sqlx::query!(
         r#"
         DELETE FROM event_log
         WHERE id IN (
             SELECT e.id
             FROM event_log e
-            WHERE e.created_at < now() - make_interval(days => $1)
+            WHERE e.audit = $3
+                AND e.created_at < now() - make_interval(days => $1)
                 AND e.position IS NOT NULL
                 AND NOT EXISTS (
                     SELECT FROM event_outbox o WHERE o.event_log_id = e.id AND o.delivered_at IS NULL
@@ -373,6 +410,7 @@ pub async fn delete_events_older_than(executor: impl PgExecutor<'_>, days: i32, 
         "#,
         days,
         limit,
+        audit,
     )
     .execute(executor)
     .await?

@@ -41,6 +41,7 @@ pub mod reviews;
 pub mod roles;
 #[cfg(feature = "test-support")]
 pub mod testing;
+pub mod tokens;
 pub mod trees;
 
 pub use connections::{Connection, Pool, Transaction, begin, begin_snapshot, commit};

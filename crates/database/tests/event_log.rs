@@ -5,8 +5,9 @@
 use docstore_database::{
     Pool, begin, commit,
     event_log::{
-        NewEvent, PageLimit, PositionListener, delete_events_older_than, has_unsequenced_events, last_position,
-        lock_sequencer, log_events, read_events, replay_log, replay_repo, sequence_events, try_lock_retention,
+        NewEvent, PageLimit, PositionListener, audit_page, delete_events_older_than, has_unsequenced_events,
+        last_position, lock_sequencer, log_events, read_events, replay_log, replay_repo, sequence_events,
+        try_lock_retention,
     },
     testing::TestDatabase,
 };
@@ -220,11 +221,35 @@ async fn old_events_go_unless_they_wait_for_a_position_or_a_delivery() {
     assert!(try_lock_retention(&mut *mine).await.unwrap());
     let mut other = begin(&pool).await.unwrap();
     assert!(!try_lock_retention(&mut *other).await.unwrap(), "one process at a time");
-    assert_eq!(delete_events_older_than(&mut *mine, 30, 2).await.unwrap(), 2, "a batch is bounded");
-    assert_eq!(delete_events_older_than(&mut *mine, 30, 2).await.unwrap(), 1);
-    assert_eq!(delete_events_older_than(&mut *mine, 30, 2).await.unwrap(), 0);
+    assert_eq!(delete_events_older_than(&mut *mine, false, 30, 2).await.unwrap(), 2, "a batch is bounded");
+    assert_eq!(delete_events_older_than(&mut *mine, false, 30, 2).await.unwrap(), 1);
+    assert_eq!(delete_events_older_than(&mut *mine, false, 30, 2).await.unwrap(), 0);
     commit(mine).await.unwrap();
 
     assert_eq!(read(&pool, 0).await, rows(&[(4, "undelivered"), (5, "young")]), "older positions start at the oldest");
     assert_eq!(sequence(&pool, 10).await, Some((6, 1)));
+}
+
+#[tokio::test]
+async fn the_audit_trail_is_told_newest_first_and_kept_by_a_clock_of_its_own() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    let repo_id =
+        Some(docstore_database::access::repo_facts(&pool, "default/default", "x").await.unwrap().unwrap().repo_id);
+    let role = |payload: &str| NewEvent { event_type: "com.docstore.role.changed".into(), repo_id, ..event(payload) };
+    let token = NewEvent { event_type: "com.docstore.token.created".into(), ..event("token") };
+    log_events(&pool, &[role("one"), event("no audit"), token, role("two")]).await.unwrap();
+    let page = |repo_id, before, limit| audit_page(&pool, repo_id, before, limit);
+    assert_eq!(page(None, None, 10).await.unwrap(), [], "not before they have a position");
+    sequence(&pool, 10).await;
+    let told =
+        |rows: Vec<(i64, String)>| rows.into_iter().map(|(place, what)| format!("{place} {what}")).collect::<Vec<_>>();
+    assert_eq!(told(page(None, None, 2).await.unwrap()), ["4 two", "3 token"]);
+    assert_eq!(told(page(None, Some(3), 2).await.unwrap()), ["1 one"]);
+    assert_eq!(told(page(repo_id, None, 10).await.unwrap()), ["4 two", "1 one"]);
+
+    sqlx::raw_sql("UPDATE event_log SET created_at = now() - interval '40 days'").execute(&pool).await.unwrap();
+    assert_eq!(delete_events_older_than(&pool, false, 30, 10).await.unwrap(), 1);
+    assert_eq!(delete_events_older_than(&pool, true, 41, 10).await.unwrap(), 0);
+    assert_eq!(delete_events_older_than(&pool, true, 39, 10).await.unwrap(), 3);
 }

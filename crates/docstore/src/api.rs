@@ -26,7 +26,9 @@ use utoipa::{
     modifiers(&Security),
     tags(
         (name = "orgs"), (name = "repos"), (name = "files"), (name = "commits"), (name = "branches"),
-        (name = "reviews"), (name = "checks"), (name = "proposals"), (name = "issues"), (name = "roles"), (name = "releases"), (name = "events"), (name = "login"), (name = "operation"), (name = "policies")
+        (name = "reviews"), (name = "checks"), (name = "proposals"), (name = "issues"), (name = "policies"),
+        (name = "roles"), (name = "releases"), (name = "events"), (name = "login"), (name = "tokens"),
+        (name = "agents"), (name = "audit"), (name = "operation")
     )
 )]
 pub(crate) struct Api;
@@ -41,8 +43,9 @@ impl Modify for Security {
                 SecurityScheme::Http(
                     HttpBuilder::new()
                         .scheme(HttpAuthScheme::Bearer)
-                        .bearer_format("JWT")
-                        .description(Some("An OpenID Connect id token"))
+                        .description(Some(
+                            "An OpenID Connect id token, or an API token: `dst_` and 72 hexadecimal digits",
+                        ))
                         .build(),
                 ),
             ),

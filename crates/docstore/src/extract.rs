@@ -22,8 +22,9 @@ use crate::{
     state::AppState,
 };
 
-/// What a route needs an API token's scope to hold, as the parameter of the extractors below: `RepoReader<ISSUES>`. An
-/// extractor without one is for logins alone, so that a route which was forgotten takes no tokens.
+/// What a route needs an API token's scope to hold, as the parameter of the extractors below: `RepoReader<ISSUES>`. Without
+/// one a handler does not compile. What reads takes [`needs::READ`], whatever it reads; what no token may do, such as making
+/// tokens, takes [`needs::LOGIN`].
 #[allow(dead_code, reason = "the vocabulary is whole, though not every action has a route yet")]
 pub(crate) mod needs {
     use docstore_models::Action;
@@ -77,7 +78,7 @@ impl FromRequestParts<AppState> for Anybody {
 
 /// Somebody whose identity was verified, for what is about the whole server or an org: a token must be for all repos and
 /// branches.
-pub(crate) struct Authenticated<const NEED: u8 = { needs::LOGIN }>(pub(crate) Caller);
+pub(crate) struct Authenticated<const NEED: u8>(pub(crate) Caller);
 
 impl<const NEED: u8> FromRequestParts<AppState> for Authenticated<NEED> {
     type Rejection = ApiError;
@@ -94,7 +95,7 @@ impl<const NEED: u8> FromRequestParts<AppState> for Authenticated<NEED> {
 
 /// Somebody whose identity was verified, for what is about one repo. The operation looks up what they are there, and
 /// whether a token is for that repo.
-pub(crate) struct RepoCaller<const NEED: u8 = { needs::LOGIN }>(pub(crate) Caller);
+pub(crate) struct RepoCaller<const NEED: u8>(pub(crate) Caller);
 
 impl<const NEED: u8> FromRequestParts<AppState> for RepoCaller<NEED> {
     type Rejection = ApiError;
@@ -161,7 +162,7 @@ impl FromRequestParts<AppState> for PathName {
 macro_rules! repo_extractor {
     ($(#[$doc:meta])* $name:ident, $proof:ty) => {
         $(#[$doc])*
-        pub(crate) struct $name<const NEED: u8 = { needs::LOGIN }>(pub(crate) $proof);
+        pub(crate) struct $name<const NEED: u8>(pub(crate) $proof);
 
         impl<const NEED: u8> FromRequestParts<AppState> for $name<NEED> {
             type Rejection = ApiError;

@@ -21,7 +21,7 @@ use crate::{
     api::{Api, describe_responses},
     handlers::{
         branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        org_members, orgs, policies, proposals, releases, repos, reviews, roles, tree,
+        org_members, orgs, policies, proposals, releases, repos, reviews, roles, tokens, tree, whoami,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -40,7 +40,12 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(login::callback))
         .routes(routes!(login::logout))
         // Anybody who is somebody.
-        .routes(routes!(discovery::whoami))
+        .routes(routes!(whoami::whoami))
+        .routes(routes!(whoami::list_rights))
+        .routes(routes!(tokens::list_tokens, tokens::create_token))
+        .routes(routes!(tokens::revoke_token))
+        .routes(routes!(tokens::list_agents, tokens::create_agent))
+        .routes(routes!(tokens::revoke_agent))
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(orgs::get_org, orgs::delete_org))
         .routes(routes!(orgs::list_org_repos))
@@ -111,9 +116,11 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(roles::list_roles))
         .routes(routes!(roles::set_role, roles::delete_role))
         .routes(routes!(repos::purge))
+        .routes(routes!(whoami::repo_audit))
         .routes(routes!(commits::import))
         // The global admin.
         .routes(routes!(events::all_events))
+        .routes(routes!(whoami::audit))
 }
 
 /// The description of all routes.

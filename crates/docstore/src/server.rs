@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use docstore_auth::{Authenticator, Via, system_clock, system_random};
 use docstore_blobs::BlobStore;
 use docstore_events::Events;
-use docstore_operations::{Operations, Parts};
+use docstore_operations::{Operations, Parts, StoredTokens};
 use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
@@ -70,7 +70,12 @@ impl Server {
                 commits.notify_one();
             }),
         });
-        let authenticator = Authenticator::new(settings.auth.clone(), system_clock(), system_random(), None)?;
+        let authenticator = Authenticator::new(
+            settings.auth.clone(),
+            system_clock(),
+            system_random(),
+            Some(Arc::new(StoredTokens::new(operations.clone()))),
+        )?;
         let state = AppState {
             authenticator: authenticator.clone(),
             hub: events.hub.clone(),

@@ -3,9 +3,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    archive, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit, completions, config,
-    diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy, proposal, pull, purge, ready,
-    rebase, release, repos, resolve, restore, retry, review, reviews, roles, show, status, verify, whoami, why,
+    agent, archive, audit, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit,
+    completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy,
+    proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles, show,
+    status, token, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -136,6 +137,14 @@ pub(crate) enum Command {
     Logout(logout::Arguments),
     /// Show who you are to the server.
     Whoami(whoami::Arguments),
+    /// Make, list and revoke API tokens.
+    #[command(alias = "tokens")]
+    Token(token::Arguments),
+    /// Make, list and revoke agents that act on your behalf.
+    #[command(alias = "agents")]
+    Agent(agent::Arguments),
+    /// Show the audit trail of the repo or the server.
+    Audit(audit::Arguments),
     /// Show what happens on the server as it happens.
     Events(events::Arguments),
     /// Write a tree of the server to a tar file.

@@ -39,7 +39,8 @@ impl Events {
         let shared = Arc::new(Shared::new(pool, settings, head));
         let wake = Wake::default();
         let mut loops = JoinSet::new();
-        let Settings { retention_days, sequence_interval, poll_interval, .. } = *settings;
+        let Settings { retention_days, audit_retention_days, sequence_interval, poll_interval, .. } = *settings;
+        let keep_for = retention::Keep { days: retention_days, audit_days: audit_retention_days };
         loops.spawn({
             let shared = shared.clone();
             async move {
@@ -63,7 +64,7 @@ impl Events {
         });
         loops.spawn({
             let shared = shared.clone();
-            async move { keep("retention", &shared, || retention::retain(&shared, retention_days)).await }
+            async move { keep("retention", &shared, || retention::retain(&shared, keep_for)).await }
         });
         Ok(Self { hub: EventHub(shared), wake, loops })
     }

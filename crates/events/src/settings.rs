@@ -3,6 +3,7 @@ use std::time::Duration;
 use docstore_settings::{Environment, Invalid, Variable};
 
 const RETENTION_DAYS: &str = "DOCSTORE_EVENT_RETENTION_DAYS";
+const AUDIT_RETENTION_DAYS: &str = "DOCSTORE_AUDIT_RETENTION_DAYS";
 const RING_EVENTS: &str = "DOCSTORE_EVENT_RING_EVENTS";
 const RING_BYTES: &str = "DOCSTORE_EVENT_RING_BYTES";
 const STREAMS: &str = "DOCSTORE_EVENT_STREAMS_MAX";
@@ -14,8 +15,13 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(
         RETENTION_DAYS,
         "30",
-        "Events older than this many days are deleted, every hour. A stream that asks for older ones starts at the oldest \
+        "Events older than this many days are deleted, every hour, but for those of the audit trail. A stream that asks for older ones starts at the oldest \
          that is left.",
+    ),
+    Variable::new(
+        AUDIT_RETENTION_DAYS,
+        "400",
+        "Events of the audit trail (logins, tokens, agents, roles, members, overrides) older than this many days are deleted.",
     ),
     Variable::new(
         RING_EVENTS,
@@ -46,6 +52,9 @@ pub const VARIABLES: &[Variable] = &[
 /// How the contract's server keeps its log (contract, server §8.3).
 const RETENTION_DAYS_DEFAULT: u64 = 30;
 
+/// A year, so that whoever looks back once a year finds everything, and a month for looking.
+const AUDIT_RETENTION_DAYS_DEFAULT: u64 = 400;
+
 /// A minute of a very busy server, so that a client which reconnects finds what it missed in memory.
 const RING_EVENTS_DEFAULT: u64 = 10_000;
 
@@ -66,6 +75,8 @@ const POLL_SECONDS_DEFAULT: u64 = 5;
 pub struct Settings {
     /// Events older than this are deleted.
     pub retention_days: i32,
+    /// Events of the audit trail older than this are deleted.
+    pub audit_retention_days: i32,
     /// The most events in memory.
     pub ring_events_max: usize,
     /// The most bytes of events in memory.
@@ -87,9 +98,12 @@ impl Settings {
         let size = |name, default, bounds| {
             environment.number_or(name, default, bounds).map(|number| usize::try_from(number).unwrap_or(usize::MAX))
         };
-        let retention_days = environment.number_or(RETENTION_DAYS, RETENTION_DAYS_DEFAULT, 1..=36_500)?;
+        let days = |name, default| {
+            environment.number_or(name, default, 1..=36_500).map(|days| i32::try_from(days).unwrap_or(i32::MAX))
+        };
         Ok(Self {
-            retention_days: i32::try_from(retention_days).unwrap_or(i32::MAX),
+            retention_days: days(RETENTION_DAYS, RETENTION_DAYS_DEFAULT)?,
+            audit_retention_days: days(AUDIT_RETENTION_DAYS, AUDIT_RETENTION_DAYS_DEFAULT)?,
             ring_events_max: size(RING_EVENTS, RING_EVENTS_DEFAULT, 1..=10_000_000)?,
             ring_bytes_max: size(RING_BYTES, RING_BYTES_DEFAULT, 1..=1 << 40)?,
             // The bound is that of tokio's semaphore on 32 bits.

@@ -1,10 +1,45 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{CheckState, CheckStatus, CloseReason, Identity, MergeStatus, OrgRole, RefType, Requirement, ReviewStatus};
+use crate::{
+    CheckState, CheckStatus, CloseReason, Identity, MergeStatus, OrgRole, RefType, Requirement, ReviewStatus,
+    Timestamp, TokenScope,
+};
 
 /// The prefix of every event type.
 pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
+
+/// The types of the audit trail: who came in, who may do what, what was seen that is secret, and what overrode a rule or
+/// took history away. Such events are kept longer than the rest, and have pages of their own.
+pub const AUDIT_EVENT_TYPES: &[&str] = &[
+    "com.docstore.agent.created",
+    "com.docstore.agent.revoked",
+    "com.docstore.commits.imported",
+    "com.docstore.login.succeeded",
+    "com.docstore.org.created",
+    "com.docstore.org.deleted",
+    "com.docstore.org.invite.accepted",
+    "com.docstore.org.invite.created",
+    "com.docstore.org.invite.revoked",
+    "com.docstore.org.member.added",
+    "com.docstore.org.member.removed",
+    "com.docstore.org.policy.changed",
+    "com.docstore.policy.overridden",
+    "com.docstore.repo.created",
+    "com.docstore.repo.deleted",
+    "com.docstore.repo.purged",
+    "com.docstore.required_check.added",
+    "com.docstore.required_check.removed",
+    "com.docstore.role.changed",
+    "com.docstore.token.created",
+    "com.docstore.token.revoked",
+];
+
+/// Whether events of a type belong to the audit trail.
+#[must_use]
+pub fn is_audit_type(event_type: &str) -> bool {
+    AUDIT_EVENT_TYPES.contains(&event_type)
+}
 
 /// What happened: the `data` of an event and, with it, the event's type (contract, server §8.2).
 ///
@@ -346,6 +381,39 @@ pub enum EventData {
         branches_purged: i64,
         purged_by: String,
     },
+    /// Additive, as is everything below that names a login, a token or an agent.
+    LoginSucceeded {
+        identity: Identity,
+        via: &'static str,
+    },
+    TokenCreated {
+        token_id: Uuid,
+        name: String,
+        #[serde(flatten)]
+        scope: TokenScope,
+        expires_at: Timestamp,
+        created_by: Identity,
+    },
+    TokenRevoked {
+        token_id: Uuid,
+        name: String,
+        owner: Identity,
+        revoked_by: Identity,
+    },
+    AgentCreated {
+        agent_id: Uuid,
+        agent: Identity,
+        #[serde(flatten)]
+        scope: TokenScope,
+        expires_at: Timestamp,
+        created_by: Identity,
+    },
+    AgentRevoked {
+        agent_id: Uuid,
+        agent: Identity,
+        owner: Identity,
+        revoked_by: Identity,
+    },
     /// Additive: one per batch of imported commits, instead of one `commit.created` each.
     CommitsImported {
         repo: String,
@@ -409,12 +477,17 @@ impl EventData {
             Self::RequiredCheckAdded { .. } => "com.docstore.required_check.added",
             Self::RequiredCheckRemoved { .. } => "com.docstore.required_check.removed",
             Self::RepoPurged { .. } => "com.docstore.repo.purged",
+            Self::LoginSucceeded { .. } => "com.docstore.login.succeeded",
+            Self::TokenCreated { .. } => "com.docstore.token.created",
+            Self::TokenRevoked { .. } => "com.docstore.token.revoked",
+            Self::AgentCreated { .. } => "com.docstore.agent.created",
+            Self::AgentRevoked { .. } => "com.docstore.agent.revoked",
             Self::CommitsImported { .. } => "com.docstore.commits.imported",
         }
     }
 
-    /// The org or repo that it happened to, as the text that the log is filtered by: a repo's full name, or
-    /// `/orgs/<org>`.
+    /// What it happened to, as the text that the log is filtered by: a repo's full name, `/orgs/<org>`, or
+    /// `/identities/<identity>` of who came in or owns the token.
     #[must_use]
     pub fn subject(&self) -> String {
         match self {
@@ -466,14 +539,20 @@ impl EventData {
             | Self::RequiredCheckRemoved { repo, .. }
             | Self::RepoPurged { repo, .. }
             | Self::CommitsImported { repo, .. } => repo.clone(),
+            Self::LoginSucceeded { identity: owner, .. }
+            | Self::TokenCreated { created_by: owner, .. }
+            | Self::TokenRevoked { owner, .. }
+            | Self::AgentCreated { created_by: owner, .. }
+            | Self::AgentRevoked { owner, .. } => format!("/identities/{owner}"),
         }
     }
 
-    /// The CloudEvents source: `/repos/<repo>` or `/orgs/<org>`.
+    /// The CloudEvents source: `/repos/<repo>`, `/orgs/<org>` or `/identities/<identity>`.
     #[must_use]
     pub fn source(&self) -> String {
         let subject = self.subject();
-        if subject.starts_with("/orgs/") { subject } else { format!("/repos/{subject}") }
+        // No name of a repo begins with a slash.
+        if subject.starts_with('/') { subject } else { format!("/repos/{subject}") }
     }
 }
 

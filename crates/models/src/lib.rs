@@ -8,6 +8,7 @@
     allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")
 )]
 
+mod audit;
 mod branches;
 mod checks;
 mod errors;
@@ -27,7 +28,9 @@ mod reviews;
 mod roles;
 mod scopes;
 mod time;
+mod tokens;
 
+pub use audit::*;
 pub use branches::*;
 pub use checks::*;
 pub use errors::*;
@@ -47,6 +50,7 @@ pub use reviews::*;
 pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
 pub use scopes::{Action, BranchPattern};
 pub use time::Timestamp;
+pub use tokens::*;
 
 /// The branch that every repo has, that releases are cut from and that merges move.
 pub const MAIN_BRANCH: &str = "main";

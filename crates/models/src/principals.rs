@@ -90,6 +90,12 @@ pub fn owner_of_agent(identity: &str) -> Option<&str> {
     identity.strip_prefix(AGENT_PREFIX)?.split_once('/').map(|(_, owner)| owner).filter(|owner| !owner.is_empty())
 }
 
+/// The name of an agent among those of its owner.
+#[must_use]
+pub fn name_of_agent(identity: &str) -> Option<&str> {
+    identity.strip_prefix(AGENT_PREFIX)?.split_once('/').map(|(name, _)| name)
+}
+
 /// The person behind an identity: an agent's owner, everybody else themselves. Two identities with the same person behind
 /// them are no two pairs of eyes.
 #[must_use]

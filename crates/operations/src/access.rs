@@ -2,7 +2,7 @@
 
 use docstore_auth::Caller;
 use docstore_database::access::{RepoFacts, repo_facts};
-use docstore_models::{ErrorCode, Identity, Repo, Role, person_behind};
+use docstore_models::{ErrorCode, Grant, Identity, OrgRole, Repo, Role, person_behind};
 
 use crate::{Error, Operations, Result, auto_merge::AUTO_MERGE};
 
@@ -181,14 +181,28 @@ pub(crate) fn require_author(access: &Access, author: &str, of_what: &'static st
     Err(Error::refused(ErrorCode::Forbidden, format!("forbidden: must be {of_what} author or maintainer")))
 }
 
+/// The role of an identity in a repo, and what gives it: the explicit role, else the one that org membership gives (contract,
+/// server §3.4). The global admin is admin of repos that have no explicit admin (§3.2).
+pub(crate) fn role_and_grant(facts: &RepoFacts, global_admin: bool) -> Option<(Role, Grant)> {
+    if global_admin && !facts.has_admin {
+        return Some((Role::Admin, Grant::GlobalAdmin));
+    }
+    let explicit = facts.explicit_role.map(|role| (role, Grant::Role));
+    explicit.or_else(|| {
+        facts.org_role.map(|org_role| {
+            let grant = if org_role == OrgRole::Owner { Grant::OrgOwner } else { Grant::OrgMember };
+            (org_role.repo_role(), grant)
+        })
+    })
+}
+
 impl Operations {
     /// Whether an identity is the configured global admin.
     pub(crate) fn is_global_admin(&self, identity: &Identity) -> bool {
         self.inner.global_admin.as_ref() == Some(identity)
     }
 
-    /// Finds out what a caller is in a repo: the explicit role, else the one that org membership gives. The global admin
-    /// is admin of repos that have no explicit admin (contract, server §3.2). An agent is what its owner is. A token for other
+    /// Finds out what a caller is in a repo ([`role_and_grant`]). An agent is what its owner is. A token for other
     /// repos opens no door here.
     ///
     /// # Errors
@@ -197,14 +211,6 @@ impl Operations {
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
         let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
         self.judge(caller, repo, facts)
-    }
-
-    /// The role that the facts about somebody give them.
-    fn role_of(&self, identity: &Identity, facts: &RepoFacts) -> Option<Role> {
-        if self.is_global_admin(identity) && !facts.has_admin {
-            return Some(Role::Admin);
-        }
-        facts.explicit_role.or(facts.org_role.map(docstore_models::OrgRole::repo_role))
     }
 
     /// Decides what the facts make of a caller.
@@ -221,8 +227,7 @@ impl Operations {
             tracing::info!(identity = caller.identity().as_str(), repo, "the token is for other repos");
             return Err(Error::forbidden());
         }
-        let role = self.role_of(caller.rights_of(), &facts);
-        let Some(role) = role else {
+        let Some((role, _)) = role_and_grant(&facts, global_admin) else {
             tracing::info!(identity = caller.identity().as_str(), repo, "access denied");
             return Err(Error::forbidden());
         };
@@ -238,7 +243,7 @@ impl Operations {
         let caller = Caller::system(AUTO_MERGE).map_err(|error| Error::Internal(Box::new(error)))?;
         let rights_of = Identity::parse(person_behind(asked_by))?;
         let facts = repo_facts(self.pool(), repo, rights_of.as_str()).await?.ok_or_else(Error::forbidden)?;
-        let role = self.role_of(&rights_of, &facts).ok_or_else(Error::forbidden)?;
+        let (role, _) = role_and_grant(&facts, self.is_global_admin(&rights_of)).ok_or_else(Error::forbidden)?;
         Access { caller, facts, role }.try_into()
     }
 

@@ -198,6 +198,10 @@ impl Operations {
             let verb = if enable { "enable" } else { "disable" };
             return Err(Error::bad_request(format!("cannot {verb} auto-merge on branch 'main'")));
         }
+        if enable {
+            // It comes to a merge, which writes main.
+            writer.check_branch(MAIN_BRANCH)?;
+        }
         let mut write = begin!(self, writer.caller(), key);
         let locked = lock_for_change(&mut write, writer, name, if_match).await?;
         // Whoever asks again takes it over: it happens on their behalf.

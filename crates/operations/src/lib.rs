@@ -43,6 +43,8 @@ mod review_comments;
 mod review_state;
 mod reviews;
 mod roles;
+mod tokens;
+mod whoami;
 mod why;
 mod write;
 
@@ -76,6 +78,7 @@ pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
 pub use review_state::{CarriedReview, Contributors, ReviewState};
+pub use tokens::{StoredTokens, Whose};
 pub use write::IdempotencyKey;
 
 /// Tells the time.

@@ -19,6 +19,8 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("DOCSTORE_HASHES_MAX", "10000", "The most hashes or paths that one request may ask about."),
     Variable::new("DOCSTORE_CHAIN_ROWS_MAX", "1000000", "The most entries that one chain request streams."),
     Variable::new("DOCSTORE_PATH_BYTES_MAX", "4096", "The longest path of a file, in bytes."),
+    Variable::new("DOCSTORE_TOKEN_DAYS_MAX", "365", "The longest life of an API token, in days."),
+    Variable::new("DOCSTORE_AGENT_HOURS_MAX", "24", "The longest life of an agent, in hours."),
 ];
 
 /// The bounds of operations: what a request may cost.
@@ -40,6 +42,10 @@ pub struct Limits {
     pub chain_rows_max: i64,
     /// The longest path in bytes; never more than [`MAX_PATH_BYTES`].
     pub path_bytes_max: usize,
+    /// The longest life of an API token in days: what nobody renews is forgotten somewhere.
+    pub token_days_max: i64,
+    /// The longest life of an agent in hours: a task, not a colleague.
+    pub agent_hours_max: i64,
 }
 
 /// Counts that a limit was reached, under the name of its setting without prefix and unit, beside the limits of
@@ -59,6 +65,8 @@ impl Default for Limits {
             hashes_max: 10_000,
             chain_rows_max: 1_000_000,
             path_bytes_max: MAX_PATH_BYTES,
+            token_days_max: 365,
+            agent_hours_max: 24,
         }
     }
 }
@@ -78,6 +86,10 @@ impl Limits {
             let number = environment.number_or(name, default.unsigned_abs(), 1..=100_000_000)?;
             i64::try_from(number).map_err(|_| Invalid::new(name, "is too large"))
         };
+        let life = |name: &str, default: i64, max: u64| -> Result<i64, Invalid> {
+            let number = environment.number_or(name, default.unsigned_abs(), 1..=max)?;
+            i64::try_from(number).map_err(|_| Invalid::new(name, "is too large"))
+        };
         Ok(Self {
             commit_files_max: count("DOCSTORE_COMMIT_FILES_MAX", default.commit_files_max, 1_000_000)?,
             message_bytes_max: count("DOCSTORE_MESSAGE_BYTES_MAX", default.message_bytes_max, 64 << 20)?,
@@ -91,6 +103,8 @@ impl Limits {
             hashes_max: count("DOCSTORE_HASHES_MAX", default.hashes_max, 1_000_000)?,
             chain_rows_max: rows("DOCSTORE_CHAIN_ROWS_MAX", default.chain_rows_max)?,
             path_bytes_max: count("DOCSTORE_PATH_BYTES_MAX", default.path_bytes_max, MAX_PATH_BYTES as u64)?,
+            token_days_max: life("DOCSTORE_TOKEN_DAYS_MAX", default.token_days_max, 3650)?,
+            agent_hours_max: life("DOCSTORE_AGENT_HOURS_MAX", default.agent_hours_max, 168)?,
         })
     }
 

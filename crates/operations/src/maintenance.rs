@@ -1,7 +1,7 @@
 //! What is cleared away in the background. Each step takes no input, may run twice and on several servers at once, and
 //! leaves what fails to the next round.
 
-use docstore_database::{contents, idempotency, policies, purge};
+use docstore_database::{contents, idempotency, policies, purge, tokens};
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 
@@ -18,6 +18,8 @@ const ANSWERS_KEPT_HOURS: i32 = 24;
 const REFUSALS_KEPT_DAYS: i32 = 30;
 /// How long decisions are kept by which something moved `main`.
 const VERDICTS_KEPT_DAYS: i32 = 400;
+/// How long a token or agent is told after its end, for whoever wonders what it was. Events tell longer.
+const ENDED_TOKENS_KEPT_DAYS: i32 = 90;
 
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,6 +34,8 @@ pub struct Maintenance {
     pub answers_forgotten: u64,
     /// Decisions of policies that were forgotten.
     pub verdicts_forgotten: u64,
+    /// Tokens and agents that ended long ago and were forgotten.
+    pub tokens_forgotten: u64,
 }
 
 impl Maintenance {
@@ -56,7 +60,8 @@ impl Operations {
         let answers = answers.map(|count| done.answers_forgotten = count);
         let verdicts = policies::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
         let verdicts = verdicts.map(|count| done.verdicts_forgotten = count);
-        uploads.and(repos).and(blobs)?;
+        let tokens = self.forget_ended_tokens().await.map(|count| done.tokens_forgotten = count);
+        uploads.and(repos).and(blobs).and(tokens)?;
         answers?;
         verdicts?;
         Ok(done)
@@ -76,6 +81,13 @@ impl Operations {
         purge::clear_deleted_repo(&mut transaction, repo_id, REPO_STEP_ROWS).await?;
         docstore_database::commit(transaction).await?;
         Ok(1)
+    }
+
+    async fn forget_ended_tokens(&self) -> Result<u64> {
+        let mut transaction = docstore_database::begin(self.pool()).await?;
+        let forgotten = tokens::forget_ended(&mut transaction, self.now(), ENDED_TOKENS_KEPT_DAYS, STEP_ROWS).await?;
+        docstore_database::commit(transaction).await?;
+        Ok(forgotten)
     }
 
     async fn delete_due_blobs(&self) -> Result<usize> {

@@ -166,6 +166,7 @@ pub struct Person {
     http: reqwest::Client,
     base_url: String,
     identity: String,
+    token: Option<String>,
 }
 
 impl Person {
@@ -177,12 +178,23 @@ impl Person {
             .no_proxy()
             .build()
             .expect("an HTTP client can be made");
-        Self { http, base_url: base_url.to_owned(), identity: identity.to_owned() }
+        Self { http, base_url: base_url.to_owned(), identity: identity.to_owned(), token: None }
+    }
+
+    /// The same connection with a bearer token.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
     /// A request, to be completed and sent by the test.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        self.http.request(method, format!("{}{path}", self.base_url)).header("X-DocStore-Identity", &self.identity)
+        let request =
+            self.http.request(method, format!("{}{path}", self.base_url)).header("X-DocStore-Identity", &self.identity);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     /// Sends a request with a JSON body, or with none for `null`.

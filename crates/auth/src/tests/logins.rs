@@ -31,7 +31,7 @@ impl World {
 
     async fn callback(&self, cookies: &str, query: &str) -> Result<Redirect, LoginFailure> {
         let headers = if cookies.is_empty() { header_map(&[]) } else { header_map(&[("cookie", cookies)]) };
-        self.authenticator.login().callback(Some(query), &headers, &origin()).await
+        self.authenticator.login().callback(Some(query), &headers, &origin()).await.map(|done| done.redirect)
     }
 }
 

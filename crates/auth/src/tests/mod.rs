@@ -1,5 +1,6 @@
 //! The crate as the server uses it, with a stand-in issuer on loopback and a clock that moves when told.
 
+mod api_tokens;
 mod caching;
 mod logins;
 mod requests;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    api::refusals::{OfCaller, Unavailable},
+    api::refusals::Unavailable,
     error::{ApiError, ApiResult},
     state::AppState,
 };
@@ -75,21 +75,6 @@ pub(crate) async fn index(headers: HeaderMap) -> Response {
     responses((status = 200, content_type = "application/json", body = Object)))]
 pub(crate) async fn openapi() -> Response {
     ([(header::CONTENT_TYPE, "application/json")], crate::api::document_json()).into_response()
-}
-
-/// Who the caller is, as the server sees it. Additive.
-#[derive(Serialize, ToSchema)]
-pub(crate) struct WhoAmI {
-    /// The identity.
-    identity: String,
-    /// How it was proved: `development`, `iap`, `id_token` or `session`.
-    via: &'static str,
-}
-
-/// Who the caller is.
-#[utoipa::path(get, path = "/whoami", tag = "operation", responses((status = 200, body = WhoAmI), OfCaller))]
-pub(crate) async fn whoami(crate::extract::Anybody(caller): crate::extract::Anybody) -> Json<WhoAmI> {
-    Json(WhoAmI { identity: caller.identity().as_str().to_owned(), via: caller.via().as_str() })
 }
 
 pub(crate) fn wants_html(headers: &HeaderMap) -> bool {

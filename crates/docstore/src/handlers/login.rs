@@ -3,7 +3,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use docstore_auth::{LoginFailure, Origin, Redirect};
+use docstore_auth::{LoginFailure, Origin, Redirect, Via};
 
 use crate::{extract::Params, state::AppState};
 
@@ -57,7 +57,19 @@ pub(crate) async fn callback(State(state): State<AppState>, request: Request) ->
     match origin(&request) {
         Err(why) => failure(why),
         Ok(origin) => {
-            answer(state.authenticator.login().callback(request.uri().query(), request.headers(), &origin).await)
+            let login = state.authenticator.login();
+            match login.callback(request.uri().query(), request.headers(), &origin).await {
+                Err(why) => failure(why),
+                // Nobody gets a session that the audit trail does not know of.
+                Ok(done) => match state.operations.note_login(&done.identity, Via::Session).await {
+                    Ok(()) => redirect(done.redirect),
+                    Err(error) => {
+                        tracing::error!(error = &error as &(dyn std::error::Error + 'static), "a login was not noted");
+                        let text = "the login cannot be recorded; try again\n";
+                        (StatusCode::SERVICE_UNAVAILABLE, [("x-content-type-options", "nosniff")], text).into_response()
+                    }
+                },
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     error::ApiResult,
     extract::{
         Authenticated, JsonBody, NoBody, Params,
-        needs::{ADMIN, READ},
+        needs::{ADMIN, LOGIN, READ},
     },
     state::AppState,
 };
@@ -115,7 +115,7 @@ pub(crate) async fn list_invites(
 pub(crate) async fn accept_invite(
     State(state): State<AppState>,
     // For persons: no token of somebody makes them a member of more.
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<LOGIN>,
     Path((org, token)): Path<(String, String)>,
     body: NoBody,
 ) -> ApiResult<StatusCode> {

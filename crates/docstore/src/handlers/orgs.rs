@@ -32,7 +32,7 @@ pub(crate) async fn create_org(
 #[utoipa::path(get, path = "/orgs", tag = "orgs",
     params(("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = OrgList), Ordinary))]
+    responses((status = 200, body = OrgList), Ordinary, Forbidden))]
 pub(crate) async fn list_orgs(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated<READ>,
@@ -44,7 +44,7 @@ pub(crate) async fn list_orgs(
 
 /// Get an org.
 #[utoipa::path(get, path = "/orgs/{org}", tag = "orgs", params(("org" = String, Path)),
-    responses((status = 200, body = Org), Ordinary, NotFound))]
+    responses((status = 200, body = Org), Ordinary, Forbidden, NotFound))]
 pub(crate) async fn get_org(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated<READ>,
@@ -77,7 +77,7 @@ pub(crate) async fn delete_org(
     params(("org" = String, Path),
         ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = RepoList), Ordinary, NotFound))]
+    responses((status = 200, body = RepoList), Ordinary, Forbidden, NotFound))]
 pub(crate) async fn list_org_repos(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated<READ>,

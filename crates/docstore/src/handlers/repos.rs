@@ -29,7 +29,7 @@ pub(crate) async fn create_repo(
 #[utoipa::path(get, path = "/repos", tag = "repos",
     params(("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "Only names behind this one")),
-    responses((status = 200, body = RepoList), Ordinary))]
+    responses((status = 200, body = RepoList), Ordinary, Forbidden))]
 pub(crate) async fn list_repos(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated<READ>,
@@ -42,7 +42,7 @@ pub(crate) async fn list_repos(
 /// Get a repo.
 #[utoipa::path(get, path = "/repos/{repo}", tag = "repos",
     params(("repo" = String, Path, description = "The full name; slashes may be sent as they are")),
-    responses((status = 200, body = Repo), Ordinary, NotFound))]
+    responses((status = 200, body = Repo), Ordinary, Forbidden, NotFound))]
 pub(crate) async fn get_repo(
     State(state): State<AppState>,
     RepoCaller(caller): RepoCaller<READ>,

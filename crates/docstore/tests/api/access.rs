@@ -4,8 +4,10 @@
 
 use std::fmt::Write;
 
+use docstore_models::Action;
 use docstore_test_support::{ADMIN, Answer};
 use http::Method;
+use serde_json::json;
 
 use crate::support::{
     fixture::{Call, Fixture, REPO, bearer},
@@ -30,7 +32,6 @@ const VARIANTS: [(&str, &str); 2] = [("commit", "to `main`"), ("commit", "to `ma
 
 async fn callers(fixture: &Fixture) -> Vec<CallerKind> {
     let issuer = &fixture.verified.issuer;
-    let token = |email: &str| vec![bearer(&issuer.id_token(email))];
     let cookie = fixture.verified.log_in("admin-of-repo@example.com").await;
     let same_site = vec![("cookie", cookie.clone()), ("sec-fetch-site", "same-origin".to_owned())];
     let other_site = vec![("cookie", cookie), ("sec-fetch-site", "cross-site".to_owned())];
@@ -42,6 +43,24 @@ async fn callers(fixture: &Fixture) -> Vec<CallerKind> {
     let presigned = fixture.send(&presign, &[bearer(&fixture.request_token)]).await.answer().expect(200);
     let url = presigned["url"].as_str().unwrap().to_owned();
     let signature = url.split_once('?').unwrap().1.to_owned();
+    let every: Vec<&str> = Action::ALL.iter().map(|action| action.as_str()).collect();
+    let agents: Vec<&str> = every.iter().copied().filter(|action| !matches!(*action, "admin" | "secrets")).collect();
+    let contents: Vec<&str> = every.iter().copied().filter(|action| *action != "admin").collect();
+    fixture.creator(Method::POST, "/repos", json!({"owner": "acme", "name": "other"})).await;
+    let token = |name: &'static str, body: serde_json::Value| {
+        let mut body = body;
+        body["name"] = json!(name);
+        fixture.secret("/tokens", body)
+    };
+    let reading = token("reading", json!({"repos": [REPO]})).await;
+    let elsewhere = token("elsewhere", json!({"actions": every, "repos": ["acme/other"]})).await;
+    let branches = token("branches", json!({"actions": contents, "branches": ["nothing/*"]})).await;
+    let full = token("full", json!({"actions": every})).await;
+    let gone = fixture.creator(Method::POST, "/tokens", json!({"name": "gone", "actions": every})).await;
+    fixture.creator(Method::DELETE, &format!("/tokens/{}", gone["token"]["id"].as_str().unwrap()), json!(null)).await;
+    let gone = gone["secret"].as_str().unwrap().to_owned();
+    let agent = fixture.secret("/agents", json!({"name": "helper", "actions": agents})).await;
+    let token = |email: &str| vec![bearer(&issuer.id_token(email))];
     vec![
         kind("nobody", "No credential.", vec![]),
         kind(
@@ -70,6 +89,12 @@ async fn callers(fixture: &Fixture) -> Vec<CallerKind> {
             vec![("x-goog-iap-jwt-assertion", issuer.iap_assertion("admin-of-repo@example.com"))],
         ),
         kind("browser", "An admin of the repo, by the session cookie.", same_site),
+        kind("token-read", "A token of the creator, for reading this repo.", vec![bearer(&reading)]),
+        kind("token-other", "A token of the creator, for everything in another repo.", vec![bearer(&elsewhere)]),
+        kind("token-branch", "A token of the creator, for writing other branches than these.", vec![bearer(&branches)]),
+        kind("token-full", "A token of the creator, for everything.", vec![bearer(&full)]),
+        kind("token-gone", "A token of the creator that was revoked.", vec![bearer(&gone)]),
+        kind("agent", "An agent of the creator, with every action that an agent may have.", vec![bearer(&agent)]),
         kind("site", "The same cookie, sent by the page of another site.", other_site),
     ]
 }
@@ -123,7 +148,8 @@ fn head(callers: &[CallerKind]) -> String {
         Each cell is the status of a real\nanswer: every caller sends a request that would succeed for somebody who may \
         send it, on something of its own.\nSo 2xx and 3xx mean allowed, 401 not known, 403 not allowed; 400 and 404 come \
         behind those checks, or where there are\nnone. The proposals, issues and comments that they \
-        change are the creator's: a writer may change what is their own.\n\nIn development (`DEV_IDENTITY`) no credential is looked at, and \
+        change are the creator's: a writer may change what is their own. Tokens and agents belong to the creator, so \
+        nothing of theirs is more than the creator's column.\n\nIn development (`DEV_IDENTITY`) no credential is looked at, and \
         whoever sends a request is whom `X-DocStore-Identity`\nnames, else the development identity.\n\n| Caller | \
         |\n| --- | --- |\n"
         .to_owned();

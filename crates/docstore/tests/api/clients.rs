@@ -177,7 +177,10 @@ async fn in_development_a_name_is_played_only_when_it_is_an_address() {
     verified.app.person("alice@example.com").get("/whoami").await.expect(401);
     let token = verified.issuer.id_token("bob@example.com");
     let request = verified.app.person("alice@example.com").request(Method::GET, "/whoami").bearer_auth(token);
-    assert_eq!(Answer::of(request).await.expect(200), json!({"identity": "bob@example.com", "via": "id_token"}));
+    assert_eq!(
+        Answer::of(request).await.expect(200),
+        json!({"identity": "bob@example.com", "via": "id_token", "kind": "person"})
+    );
 }
 
 #[tokio::test]

@@ -74,6 +74,14 @@ async fn a_limit_that_is_reached_is_counted() {
         assert_eq!(answer.status, status, "{limit}: {}", answer.text);
         grew(&before, limit);
     }
+    for (limit, path, body) in [
+        ("token_days", "/tokens", json!({"name": "t", "expires_in_days": 366})),
+        ("agent_hours", "/agents", json!({"name": "a", "expires_in_hours": 25})),
+    ] {
+        let before = counts();
+        me.post(path, &body).await.expect(400);
+        grew(&before, limit);
+    }
     for (limit, query, rows) in [
         ("page_rows", "commits?limit=3", 2),
         ("chain_rows", "chain?from=1&to=9", 2),

@@ -9,7 +9,9 @@
 )]
 
 mod access;
+mod agents;
 mod archives;
+mod audit;
 mod auto_merges;
 mod bad_input;
 mod branches;
@@ -35,5 +37,6 @@ mod reviews;
 mod roles;
 mod support;
 mod terminals;
+mod tokens;
 mod trees;
 mod version_control;

@@ -465,3 +465,98 @@ async fn members_and_invitations() {
     [exit 3]
     "#);
 }
+
+fn secret_of(seen: &str) -> String {
+    seen.lines().find(|line| line.starts_with("dst_")).unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn tokens_and_agents() {
+    let app = world().await;
+    let mut told = Terminals::of(&app);
+    told.workspace(BOB).await;
+    told.types(BOB, "token create laptop --days 7").await;
+    let made = told.types(BOB, "token create bot --allow read,contents --repo default/default --branch bot/*").await;
+    let secret = secret_of(&made);
+    told.types(BOB, "token create more --allow everything").await;
+    told.types(BOB, "token list").await;
+    told.types(BOB, "whoami --can").await;
+    told.types_with(BOB, "whoami --can", |context| {
+        context.environment.insert("DS_TOKEN".to_owned(), secret.clone());
+    })
+    .await;
+    told.types_with(BOB, "token list", |context| {
+        context.environment.insert("DS_TOKEN".to_owned(), secret.clone());
+    })
+    .await;
+    told.types(BOB, "token revoke laptop --yes").await;
+    told.types(BOB, "token revoke laptop --yes").await;
+    let made = told.types(BOB, "agent create fixer --allow read,contents --hours 2").await;
+    let agent = secret_of(&made);
+    told.types_with(BOB, "login --token", |context| context.stdin = Box::new(std::io::Cursor::new(agent))).await;
+    told.types(BOB, "whoami").await;
+    told.types(BOB, "logout").await;
+    told.types(BOB, "agent list").await;
+    told.types(BOB, "agent revoke fixer --yes").await;
+    told.types(BOB, "agent create fixer --allow admin").await;
+    told.types(BOB, "audit").await;
+    insta::assert_snapshot!(told.text(), @r#"
+    bob$ ds token create laptop --days 7
+    Created token 'laptop' for read, until DATE
+    dst_ID-1
+    Keep it now: it is not shown again.
+    bob$ ds token create bot --allow read,contents --repo default/default --branch bot/*
+    Created token 'bot' for read,contents in default/default on bot/*, until DATE
+    dst_ID-2
+    Keep it now: it is not shown again.
+    bob$ ds token create more --allow everything
+    error: server error: invalid action; must be one of read, contents, merge, proposals, reviews, checks, issues, releases, webhooks, secrets, ci, admin
+    [exit 1]
+    bob$ ds token list
+    ID                                    NAME                  OWNER                 STATE               LAST USED   SCOPE
+    ID-3  laptop                bob@example.com       until DATE    never       read
+    ID-4  bot                   bob@example.com       until DATE    never       read,contents in default/default on bot/*
+    bob$ ds whoami --can
+    bob@example.com
+    REPO                            ROLE        GIVEN BY
+    default/default                 writer      a role in the repo
+    bob$ ds whoami --can
+    bob@example.com
+    by a token for read,contents in default/default on bot/*, until TIME
+    REPO                            ROLE        GIVEN BY
+    default/default                 writer      a role in the repo
+    bob$ ds token list
+    error: server error: forbidden: this takes a login, not an API token
+    hint: status 403: whoever DS_TOKEN belongs to, as you are signed in to http://SERVER, may not do this
+    [exit 4]
+    bob$ ds token revoke laptop --yes
+    Revoked token 'laptop'
+    bob$ ds token revoke laptop --yes
+    error: token 'laptop' not found
+    [exit 1]
+    bob$ ds agent create fixer --allow read,contents --hours 2
+    Created agent:fixer/bob@example.com for read,contents, until TIME
+    dst_ID-5
+    Keep it now: it is not shown again.
+    bob$ ds login --token
+    Logged in as agent:fixer/bob@example.com
+    bob$ ds whoami
+    agent:fixer/bob@example.com
+    on behalf of bob@example.com
+    by a token for read,contents, until TIME
+    bob$ ds logout
+    Logged out from http://SERVER
+    bob$ ds agent list
+    ID                                    AGENT                                     STATE               SCOPE
+    ID-6  agent:fixer/bob@example.com               until DATE    read,contents
+    bob$ ds agent revoke fixer --yes
+    Revoked agent 'fixer'
+    bob$ ds agent create fixer --allow admin
+    error: server error: an agent may not have the action 'admin'
+    [exit 1]
+    bob$ ds audit
+    error: server error: forbidden
+    hint: status 403: you are not signed in to http://SERVER; if it is a development server, bob@example.com may not do this
+    [exit 4]
+    "#);
+}

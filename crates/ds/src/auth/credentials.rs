@@ -40,6 +40,13 @@ impl std::fmt::Debug for Credential {
     }
 }
 
+impl Credential {
+    /// A token that is kept as it is until somebody logs out: nothing renews it.
+    pub(crate) fn of_token(token: &str) -> Self {
+        Self { id_token: token.to_owned(), ..Self::default() }
+    }
+}
+
 /// The credentials file: one entry per server.
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialStore {

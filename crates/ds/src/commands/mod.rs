@@ -1,6 +1,8 @@
 //! One file per command, each with `Arguments` and `run`.
 
+pub(crate) mod agent;
 pub(crate) mod archive;
+pub(crate) mod audit;
 pub(crate) mod auto_merge;
 pub(crate) mod branches;
 pub(crate) mod check;
@@ -40,6 +42,7 @@ pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod whoami;
 pub(crate) mod why;
@@ -91,6 +94,9 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,
         Command::Logout(arguments) => logout::run(session, &arguments),
         Command::Whoami(arguments) => Box::pin(whoami::run(session, arguments)).await,
+        Command::Token(arguments) => Box::pin(token::run(session, arguments)).await,
+        Command::Agent(arguments) => Box::pin(agent::run(session, arguments)).await,
+        Command::Audit(arguments) => Box::pin(audit::run(session, arguments)).await,
         Command::Events(arguments) => Box::pin(events::run(session, arguments)).await,
         Command::Archive(arguments) => Box::pin(archive::run(session, arguments)).await,
         Command::Clean(arguments) => clean::run(session, &arguments),

@@ -1,20 +1,40 @@
 use clap::Args;
+use docstore_client::Client;
+use docstore_models::{Grant, PresentedToken, Right};
 use serde::Serialize;
 
-use crate::{Failure, auth, cli::JsonOption, output::printable, session::Session};
+use super::token::scope_text;
+use crate::{
+    Failure, auth,
+    cli::JsonOption,
+    output::{Table, printable},
+    session::Session,
+};
 
 /// Show who you are to the server.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Show what you may do in each repo, and what gives you that.
+    #[arg(long)]
+    can: bool,
     #[command(flatten)]
     json: JsonOption,
 }
+
+/// How many rights are asked for at once.
+const PAGE: u32 = 100;
 
 #[derive(Serialize)]
 struct Identity {
     server: String,
     identity: String,
     signed_in: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_behalf_of: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<PresentedToken>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rights: Option<Vec<Right>>,
 }
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
@@ -23,7 +43,15 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let client = session.client(&server, author.as_deref())?;
     match client.whoami().await {
         Ok(answer) => {
-            let identity = Identity { signed_in: answer.via != "development", identity: answer.identity, server };
+            let rights = if arguments.can { Some(rights(&client).await?) } else { None };
+            let identity = Identity {
+                signed_in: answer.via != "development",
+                identity: answer.identity.into(),
+                on_behalf_of: answer.on_behalf_of.map(Into::into),
+                token: answer.token,
+                rights,
+                server,
+            };
             session.detail(format!(
                 "the server at {} takes you for {}, by {}",
                 identity.server, identity.identity, answer.via
@@ -45,6 +73,9 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             },
         },
         server,
+        on_behalf_of: None,
+        token: None,
+        rights: None,
     };
     if !identity.signed_in {
         session.warn(format!("not signed in to {}; only a development server takes your word for it", identity.server));
@@ -57,5 +88,37 @@ fn print(session: &mut Session<'_>, identity: &Identity, json: JsonOption) -> Re
         return session.print_json(identity);
     }
     session.print(printable(&identity.identity));
+    if let Some(owner) = &identity.on_behalf_of {
+        session.print(format!("on behalf of {}", printable(owner)));
+    }
+    if let Some(token) = &identity.token {
+        let until = token.expires_at.to_utc().format("%Y-%m-%dT%H:%M:%SZ");
+        session.print(format!("by a token for {}, until {until}", printable(&scope_text(&token.scope))));
+    }
+    if let Some(rights) = &identity.rights {
+        let mut table = Table::new("  ", &[("REPO", 30), ("ROLE", 10), ("GIVEN BY", 0)]);
+        for right in rights {
+            let given_by = match right.granted_by {
+                Grant::Role => "a role in the repo",
+                Grant::OrgOwner => "owning the org",
+                Grant::OrgMember => "being a member of the org",
+                Grant::GlobalAdmin => "being the global admin, as the repo has no admin",
+            };
+            table.row(&[&right.repo, right.role.as_str(), given_by]);
+        }
+        session.print_table(&table);
+    }
     Ok(())
+}
+
+async fn rights(client: &Client) -> Result<Vec<Right>, Failure> {
+    let mut rights: Vec<Right> = Vec::new();
+    loop {
+        let page = client.rights(Some(PAGE), rights.last().map(|right| right.repo.as_str())).await?;
+        let full = page.len() >= PAGE as usize;
+        rights.extend(page);
+        if !full {
+            return Ok(rights);
+        }
+    }
 }

@@ -22,6 +22,7 @@ pub(crate) const TYPE: &str = "com.docstore.commit.created";
 pub(crate) fn settings() -> Settings {
     Settings {
         retention_days: 30,
+        audit_retention_days: 400,
         ring_events_max: 1000,
         ring_bytes_max: 1 << 20,
         streams_max: 5000,

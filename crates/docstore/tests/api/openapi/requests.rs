@@ -27,7 +27,7 @@ type Headers = Vec<(&'static str, String)>;
 /// Whoever may do it.
 fn allowed(fixture: &Fixture, operation: &Operation) -> Headers {
     let email = match operation.id.as_str() {
-        "all_events" => ADMIN,
+        "all_events" | "audit" => ADMIN,
         "delete_org" => "owner@example.com",
         _ => "creator@example.com",
     };
@@ -38,6 +38,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     let fixture = Fixture::start(&TINY).await;
     let cookie = fixture.verified.log_in(ADMIN).await;
     let other_site = vec![("cookie", cookie), ("origin", "https://elsewhere.example".to_owned())];
+    let narrow = fixture.secret("/tokens", json!({"name": "narrow", "actions": ["ci"], "branches": ["none"]})).await;
     // A key that was used for something else.
     let used = ("idempotency-key", "used".to_owned());
     for email in ["creator@example.com", "owner@example.com"] {
@@ -55,6 +56,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
             ("allowed", allowed.clone(), |call| call),
             ("no credential", vec![], |call| call),
             ("stranger", vec![bearer(&fixture.verified.issuer.id_token("stranger@example.com"))], |call| call),
+            ("an API token for something else", vec![bearer(&narrow)], |call| call),
             ("another site", other_site.clone(), |call| call),
             ("nothing there", vec![bearer(&fixture.admin_token)], nowhere),
             ("bad parameters", allowed.clone(), bad_parameters),

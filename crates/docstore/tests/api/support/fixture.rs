@@ -139,8 +139,13 @@ impl Fixture {
         assert!(got.status.is_success(), "{}: {}", call.path, String::from_utf8_lossy(&got.body));
     }
 
-    /// Makes the creator of [`REPO`] do something there, insists that it works, and answers what came.
-    async fn creator(&self, method: Method, path: &str, body: Value) -> Value {
+    /// The secret of a token of the creator of [`REPO`], or of an agent: what `/tokens` or `/agents` makes of this.
+    pub(crate) async fn secret(&self, path: &str, body: Value) -> String {
+        self.creator(Method::POST, path, body).await["secret"].as_str().unwrap().to_owned()
+    }
+
+    /// Makes the creator of [`REPO`] do something, and insists that it works.
+    pub(crate) async fn creator(&self, method: Method, path: &str, body: Value) -> Value {
         let token = self.verified.issuer.id_token("creator@example.com");
         let call = Call { method, path: path.to_owned(), body: body.to_string().into_bytes() };
         let got = self.send(&call, &[bearer(&token)]).await;
@@ -172,6 +177,19 @@ impl Fixture {
             "callback" => ("/auth/callback".into(), none),
             "logout" => ("/auth/logout".into(), none),
             "whoami" => ("/whoami".into(), none),
+            "list_rights" => ("/whoami/rights".into(), none),
+            "list_tokens" => ("/tokens".into(), none),
+            "create_token" => ("/tokens".into(), json!({"name": format!("token {n}")})),
+            "revoke_token" => {
+                let made = self.creator(Method::POST, "/tokens", json!({"name": "to be revoked"})).await;
+                (format!("/tokens/{}", made["token"]["id"].as_str().unwrap()), none)
+            }
+            "list_agents" => ("/agents".into(), none),
+            "create_agent" => ("/agents".into(), json!({"name": format!("agent-{n}")})),
+            "revoke_agent" => {
+                let made = self.creator(Method::POST, "/agents", json!({"name": format!("gone-{n}")})).await;
+                (format!("/agents/{}", made["agent"]["id"].as_str().unwrap()), none)
+            }
             "list_orgs" => ("/orgs".into(), none),
             "create_org" => ("/orgs".into(), json!({"name": format!("org{n}")})),
             "get_org" => ("/orgs/acme".into(), none),
@@ -345,7 +363,9 @@ impl Fixture {
                 self.creator(Method::PUT, &format!("{R}/required-checks"), body).await;
                 (format!("{R}/required-checks?check_name=gone{n}&branch_pattern=none/*"), none)
             }
+            "repo_audit" => (format!("{R}/audit"), none),
             "all_events" => ("/events".into(), none),
+            "audit" => ("/audit".into(), none),
             other => panic!("the operation {other} is new: add a good request for it here"),
         };
         (path, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })

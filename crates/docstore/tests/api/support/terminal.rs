@@ -89,7 +89,7 @@ impl<'a> Terminals<'a> {
         if is_time || is_date {
             return if is_date { "DATE" } else { "TIME" }.to_owned();
         }
-        if !is_hex || !matches!(word.len(), 36 | 64) {
+        if !is_hex || !matches!(word.len(), 36 | 64 | 72) {
             return word.to_owned();
         }
         let at = self.ids.iter().position(|id| id == word).unwrap_or_else(|| {

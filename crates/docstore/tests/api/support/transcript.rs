@@ -155,6 +155,7 @@ impl Transcript {
         let kind = match word.len() {
             36 if uuid(word) => "id",
             32 if word.bytes().all(|byte| byte.is_ascii_hexdigit()) => "tag",
+            72 if word.bytes().all(|byte| byte.is_ascii_hexdigit()) => "secret",
             64 | 71 if word.trim_start_matches("sha256:").bytes().all(|byte| byte.is_ascii_hexdigit()) => "hash",
             20..=35 if word.contains('T') && word.parse::<docstore_models::Timestamp>().is_ok() => {
                 return "TIME".into();
