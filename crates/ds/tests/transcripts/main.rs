@@ -6,6 +6,7 @@ mod data_loss;
 mod import;
 mod integrity;
 mod login;
+mod policies;
 mod rebase;
 mod reviews;
 mod support;

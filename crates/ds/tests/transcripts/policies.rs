@@ -1,0 +1,67 @@
+//! `ds why`, `ds policy` and what a denied merge says.
+
+use serde_json::{Value, json};
+
+use crate::support::Terminal;
+
+const FIRST: &str = "01900000-0000-7000-8000-000000000001";
+const JUNE: &str = "2026-06-01T00:00:00Z";
+
+fn answer(method: &str, path: &str, _text: &str) -> (u16, Value) {
+    let failing = json!({"name": "review", "pass": false, "reason": "nobody else has approved this change"});
+    match (method, path.strip_prefix("/repos/default/default/-/").unwrap_or(path)) {
+        ("GET", "branch/topic/why") => (
+            200,
+            json!({"branch": "topic", "head_sequence": 7, "mergeable": false, "requirements": [
+                {"kind": "draft", "what": "the branch is a draft; somebody must say that it is ready",
+                    "who": ["role:writer"], "command": "ds ready"},
+                {"kind": "review", "what": "an owner of src/a must approve", "who": ["bob@example.com", "eve@example.com"],
+                    "command": "ds review --status approved --branch topic", "policy": "owners"},
+                {"kind": "policy", "what": "not on a Friday", "who": [], "policy": "friday"}],
+                "policies": [failing, {"name": "tried", "pass": false, "reason": "soon", "shadow": true}]}),
+        ),
+        ("GET", "branch/good/why") => {
+            (200, json!({"branch": "good", "head_sequence": 8, "mergeable": true, "requirements": [], "policies": []}))
+        }
+        ("GET", "policies/verdicts") => (
+            200,
+            json!({"verdicts": [{"id": FIRST, "action": "merge", "branch": "topic", "actor": "me", "outcome": "denied",
+                "head_sequence": 7, "policies": [failing], "created_at": JUNE}]}),
+        ),
+        ("POST", "policies/replay") => (
+            200,
+            json!({"replayed": 2, "refused": 1, "allowed": 0, "changed": [{"id": FIRST, "action": "merge",
+                "branch": "topic", "actor": "me", "was": "allowed", "would_pass": false, "policies": [failing],
+                "created_at": JUNE}]}),
+        ),
+        _ => (404, json!({"code": "NOT_FOUND", "error": "not found"})),
+    }
+}
+
+#[tokio::test]
+async fn it_is_told_why_a_branch_cannot_be_merged() {
+    let mut me = Terminal::new(answer).await.in_workspace().await;
+    for line in ["why topic", "why good", "why good --json", "why", "why none"] {
+        me.types(line).await;
+    }
+    insta::assert_snapshot!(me.seen, @"");
+}
+
+#[tokio::test]
+async fn policies_are_started_tested_and_tried() {
+    let mut me = Terminal::new(answer).await.in_workspace().await;
+    me.types("policy test").await;
+    me.types("policy init").await;
+    me.types("policy init").await;
+    me.types("policy test").await;
+    me.person().write(".docstore/policy/bad.rego", "package docstore.bad\n\nallow if nobody\n");
+    me.person().write(".docstore/policy/never.rego", "package docstore.never\n\nallow := false\n");
+    let cases = r#"{"cases": [{"name": "always", "input": {}, "allow": true}]}"#;
+    me.person().write(".docstore/policy/never.cases.json", cases);
+    me.types("policy test").await;
+    me.types("policy test .docstore/policy/review.rego").await;
+    me.person().write(".docstore/policy/small.rego", "package docstore.small\nallow := true\n");
+    me.types("policy replay .docstore/policy/small.rego --last 2").await;
+    me.types("policy verdicts --limit 1 --outcome denied").await;
+    insta::assert_snapshot!(me.seen, @"");
+}
