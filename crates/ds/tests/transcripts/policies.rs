@@ -44,7 +44,41 @@ async fn it_is_told_why_a_branch_cannot_be_merged() {
     for line in ["why topic", "why good", "why good --json", "why", "why none"] {
         me.types(line).await;
     }
-    insta::assert_snapshot!(me.seen, @"");
+    insta::assert_snapshot!(me.seen, @r#"
+    $ ds why topic
+    What is missing:
+      - the branch is a draft; somebody must say that it is ready
+        who: anyone with the role writer
+        run: ds ready
+      - an owner of src/a must approve
+        who: bob@example.com, eve@example.com
+        run: ds review --status approved --branch topic
+      - not on a Friday
+    Would be denied by policies that are only tried out:
+      tried: soon
+    error: 'topic' cannot be merged yet
+    [exit 6]
+      > GET /repos/default/default/-/branch/topic/why
+    $ ds why good
+    Nothing stands between 'good' and main
+      > GET /repos/default/default/-/branch/good/why
+    $ ds why good --json
+    {
+      "branch": "good",
+      "head_sequence": 8,
+      "mergeable": true,
+      "requirements": [],
+      "policies": []
+    }
+      > GET /repos/default/default/-/branch/good/why
+    $ ds why
+    error: no branch checked out (or on main)
+    [exit 1]
+    $ ds why none
+    error: server error: not found
+    [exit 1]
+      > GET /repos/default/default/-/branch/none/why
+    "#);
 }
 
 #[tokio::test]
@@ -63,5 +97,40 @@ async fn policies_are_started_tested_and_tried() {
     me.person().write(".docstore/policy/small.rego", "package docstore.small\nallow := true\n");
     me.types("policy replay .docstore/policy/small.rego --last 2").await;
     me.types("policy verdicts --limit 1 --outcome denied").await;
-    insta::assert_snapshot!(me.seen, @"");
+    insta::assert_snapshot!(me.seen, @r#"
+    $ ds policy test
+    error: there are no policies in .docstore/policy/
+    hint: `ds policy init` writes a set to start with
+    [exit 1]
+    $ ds policy init
+    .docstore/policy/review.rego
+    .docstore/policy/review.cases.json
+    .docstore/policy/owners.rego
+    .docstore/policy/owners.cases.json
+    .docstore/policy/checks.rego
+    .docstore/policy/checks.cases.json
+    Test them with `ds policy test`, then commit them to main
+    $ ds policy init
+    error: already there: .docstore/policy/review.rego, .docstore/policy/review.cases.json, .docstore/policy/owners.rego, .docstore/policy/owners.cases.json, .docstore/policy/checks.rego, .docstore/policy/checks.cases.json
+    hint: --force replaces them
+    [exit 1]
+    $ ds policy test
+    14 passed
+    $ ds policy test
+    .docstore/policy/bad.rego:3: use of undefined variable `nobody` is unsafe
+    .docstore/policy/never.cases.json: always: should be allowed, and is denied: policy denied
+    error: 2 failed, 14 passed
+    [exit 6]
+    $ ds policy test .docstore/policy/review.rego
+    8 passed
+    $ ds policy replay .docstore/policy/small.rego --last 2
+    2026-06-01 merge of topic by me: allowed, would be denied
+      review: nobody else has approved this change
+    Of 2 decisions 1 that went ahead would be denied, 0 that were denied would be allowed
+      > POST /repos/default/default/-/policies/replay {"policies":[{"file":".docstore/policy/small.rego","source":"package docstore.small\nallow := true\n"}],"limit":2}
+    $ ds policy verdicts --limit 1 --outcome denied
+    WHEN              ACTION  BRANCH                ACTOR                     OUTCOME     WHY
+    2026-06-01 00:00  merge   topic                 me                        denied      review: nobody else has approved this change
+      > GET /repos/default/default/-/policies/verdicts?outcome=denied&limit=1
+    "#);
 }
