@@ -54,6 +54,7 @@ mod releases;
 mod repos;
 mod reviews;
 mod roles;
+mod subscriptions;
 mod token;
 mod tokens;
 mod transport;
@@ -70,6 +71,7 @@ pub use files::{At, TREE_PAGE_ENTRIES_MAX, TreeQuery};
 pub use issues::IssueQuery;
 pub use policies::VerdictQuery;
 pub use proposals::ProposalQuery;
+pub use subscriptions::{DeliveryQuery, EventPageQuery};
 pub use token::{StaticToken, TokenError, TokenProvider};
 pub use transport::{Client, MAX_JSON_ANSWER_BYTES, RepoClient};
 

@@ -186,3 +186,27 @@ pub async fn repo_facts_and_file(
         (facts, file)
     }))
 }
+
+/// Whether an identity has any role in a live repo, of its own or by its org.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn has_role(executor: impl PgExecutor<'_>, repo_id: i64, identity: &str) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM repos r
+            WHERE r.id = $1
+                AND r.deleted_at IS NULL
+                AND (
+                    EXISTS (SELECT FROM roles own WHERE own.repo_id = r.id AND own.identity = $2)
+                    OR EXISTS (SELECT FROM org_members m WHERE m.org_id = r.org_id AND m.identity = $2)
+                )
+        ) AS "has!"
+        "#,
+        repo_id,
+        identity,
+    )
+    .fetch_one(executor)
+    .await?)
+}

@@ -382,7 +382,7 @@ pub async fn audit_page(
 }
 
 /// Deletes events older than an age by the clock of the database, either those of the audit trail or the others, oldest
-/// first, and says how many. Spares those that have no position yet and those with a delivery that has not happened.
+/// first, and says how many. Spares those that have no position yet and those with a delivery that may still happen.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -402,7 +402,8 @@ pub async fn delete_events_older_than(
                 AND e.created_at < now() - make_interval(days => $1)
                 AND e.position IS NOT NULL
                 AND NOT EXISTS (
-                    SELECT FROM event_outbox o WHERE o.event_log_id = e.id AND o.delivered_at IS NULL
+                    SELECT FROM event_outbox o
+                    WHERE o.event_log_id = e.id AND o.delivered_at IS NULL AND o.dead_at IS NULL
                 )
             ORDER BY e.created_at
             LIMIT $2

@@ -20,6 +20,7 @@ pub mod branches;
 pub mod checks;
 pub mod commits;
 pub mod contents;
+pub mod deliveries;
 pub mod event_log;
 pub mod idempotency;
 pub mod issue_comments;
@@ -39,6 +40,7 @@ pub mod review_comments;
 pub mod review_facts;
 pub mod reviews;
 pub mod roles;
+pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod testing;
 pub mod tokens;

@@ -21,7 +21,7 @@ use crate::{
     api::{Api, describe_responses},
     handlers::{
         branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        org_members, orgs, policies, proposals, releases, repos, reviews, roles, tokens, tree, whoami,
+        org_members, orgs, policies, proposals, releases, repos, reviews, roles, subscriptions, tokens, tree, whoami,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -80,6 +80,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(policies::why))
         .routes(routes!(policies::list_verdicts))
         .routes(routes!(events::repo_events))
+        .routes(routes!(events::repo_event_log))
         // Writers; on main, maintainers.
         .routes(routes!(commits::commit))
         .routes(routes!(contents::missing_contents))
@@ -118,9 +119,22 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(repos::purge))
         .routes(routes!(whoami::repo_audit))
         .routes(routes!(commits::import))
+        // Whoever created a subscription, and the global admin.
+        .routes(routes!(subscriptions::list_subscriptions, subscriptions::create_subscription))
+        .routes(routes!(
+            subscriptions::get_subscription,
+            subscriptions::update_subscription,
+            subscriptions::delete_subscription
+        ))
+        .routes(routes!(subscriptions::resume_subscription))
+        .routes(routes!(subscriptions::ping_subscription))
+        .routes(routes!(subscriptions::list_deliveries))
+        .routes(routes!(subscriptions::get_delivery))
+        .routes(routes!(subscriptions::redeliver))
         // The global admin.
         .routes(routes!(events::all_events))
         .routes(routes!(whoami::audit))
+        .routes(routes!(events::event_log))
 }
 
 /// The description of all routes.

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use docstore_auth::{Authenticator, Via, system_clock, system_random};
 use docstore_blobs::BlobStore;
 use docstore_events::Events;
-use docstore_operations::{Operations, Parts, StoredTokens};
+use docstore_operations::{Operations, Parts, StoredTokens, Webhooks};
 use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
+use docstore_webhooks::Sender;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
 
 use crate::{
@@ -28,6 +29,9 @@ pub enum StartError {
     /// The blob store cannot be opened.
     #[error("the blob store cannot be opened")]
     Blobs(#[from] docstore_blobs::OpenError),
+    /// Webhooks cannot be sent.
+    #[error("webhooks cannot be sent")]
+    Webhooks(#[from] docstore_webhooks::CannotSetUp),
     /// Callers could not be verified.
     #[error("the authenticator cannot start")]
     Auth(#[from] docstore_auth::CannotStart),
@@ -69,6 +73,7 @@ impl Server {
                 wake.commit_happened();
                 commits.notify_one();
             }),
+            webhooks: Webhooks::new(Sender::new(&settings.webhooks)?, settings.webhooks.concurrent_max),
         });
         let authenticator = Authenticator::new(
             settings.auth.clone(),
@@ -94,6 +99,13 @@ impl Server {
         let mut tasks = Tasks::new(shutdown.clone());
         let interval = settings.maintenance_interval;
         let merging = operations.clone();
+        tasks.spawn("webhooks", {
+            let (operations, hub) = (operations.clone(), events.hub.clone());
+            move |shutdown| {
+                let (operations, announced) = (operations.clone(), hub.announced());
+                async move { operations.deliver_webhooks(announced, shutdown.wait_owned()).await }
+            }
+        });
         tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));
         let woken = committed.clone();
         tasks.spawn("auto-merge", move |shutdown| auto_merge(merging.clone(), woken.clone(), shutdown));

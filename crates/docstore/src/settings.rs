@@ -76,6 +76,8 @@ pub struct Settings {
     pub blobs: docstore_blobs::Settings,
     /// The event log and its streams.
     pub events: docstore_events::Settings,
+    /// Sending webhooks.
+    pub webhooks: docstore_webhooks::Settings,
     /// The bounds of operations.
     pub limits: Limits,
     /// The bounds of requests.
@@ -99,6 +101,7 @@ pub fn all_variables() -> Vec<(&'static str, &'static [Variable])> {
         ("Operations", docstore_operations::LIMIT_VARIABLES),
         ("Contents", docstore_blobs::VARIABLES),
         ("Events", docstore_events::VARIABLES),
+        ("Webhooks", docstore_webhooks::VARIABLES),
         ("Archives", docstore_operations::ARCHIVE_VARIABLES),
     ]
 }
@@ -144,10 +147,12 @@ impl Settings {
             .text("BOOTSTRAP_ADMIN")
             .map(|text| Identity::parse(text).map_err(|error| Invalid::new("BOOTSTRAP_ADMIN", error)))
             .transpose()?;
+        let auth = docstore_auth::Settings::from_environment(environment)?;
         Ok(Self {
             service: docstore_service::Settings::from_environment(environment)?,
             database: docstore_database::Settings::from_environment(environment)?,
-            auth: docstore_auth::Settings::from_environment(environment)?,
+            webhooks: docstore_webhooks::Settings::from_environment(environment, auth.is_development())?,
+            auth,
             blobs: docstore_blobs::Settings::from_environment(environment)?,
             events: docstore_events::Settings::from_environment(environment)?,
             limits: Limits::from_environment(environment)?,

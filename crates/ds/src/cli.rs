@@ -6,7 +6,7 @@ use crate::commands::{
     agent, archive, audit, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit,
     completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy,
     proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles, show,
-    status, token, verify, whoami, why,
+    status, subscriptions, token, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -129,6 +129,9 @@ pub(crate) enum Command {
     /// Name a sequence, and list such names.
     #[command(alias = "releases")]
     Release(release::Arguments),
+    /// Have events sent to a URL, and look after that.
+    #[command(alias = "subscription")]
+    Subscriptions(subscriptions::Arguments),
     /// Import the history of a git repository.
     ImportGit(import_git::Arguments),
     /// Sign in to a server.

@@ -91,6 +91,12 @@ impl EventHub {
         Ok(EventStream::open(shared.clone(), scope, types, after, place))
     }
 
+    /// Changes when somebody says that there are new positions: a hint, as notifications are.
+    #[must_use]
+    pub fn announced(&self) -> watch::Receiver<i64> {
+        self.0.announced.subscribe()
+    }
+
     /// The last position that this process has read.
     #[must_use]
     pub fn position(&self) -> i64 {

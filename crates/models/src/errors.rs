@@ -67,6 +67,8 @@ error_codes! {
     CommentNotFound = "COMMENT_NOT_FOUND", 404;
     /// The release does not exist.
     ReleaseNotFound = "RELEASE_NOT_FOUND", 404;
+    /// The subscription does not exist.
+    SubscriptionNotFound = "SUBSCRIPTION_NOT_FOUND", 404;
     /// The path exists, the method does not; `Allow` lists those that do.
     MethodNotAllowed = "METHOD_NOT_ALLOWED", 405;
     /// The client was too slow in sending its request.

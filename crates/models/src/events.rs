@@ -31,6 +31,9 @@ pub const AUDIT_EVENT_TYPES: &[&str] = &[
     "com.docstore.required_check.added",
     "com.docstore.required_check.removed",
     "com.docstore.role.changed",
+    "com.docstore.subscription.created",
+    "com.docstore.subscription.deleted",
+    "com.docstore.subscription.updated",
     "com.docstore.token.created",
     "com.docstore.token.revoked",
 ];
@@ -423,6 +426,44 @@ pub enum EventData {
         commit_count: i64,
         imported_by: String,
     },
+    /// Additive, as the four that follow. `repo` is absent for a subscription to all events.
+    SubscriptionCreated {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        created_by: String,
+    },
+    SubscriptionUpdated {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        updated_by: String,
+    },
+    SubscriptionSuspended {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        reason: String,
+    },
+    SubscriptionResumed {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        resumed_by: String,
+    },
+    SubscriptionDeleted {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        deleted_by: String,
+    },
+    /// Additive: what a ping sends. It is never in the log.
+    SubscriptionPinged {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        repo: Option<String>,
+        subscription_id: Uuid,
+        pinged_by: String,
+    },
 }
 
 impl EventData {
@@ -483,11 +524,17 @@ impl EventData {
             Self::AgentCreated { .. } => "com.docstore.agent.created",
             Self::AgentRevoked { .. } => "com.docstore.agent.revoked",
             Self::CommitsImported { .. } => "com.docstore.commits.imported",
+            Self::SubscriptionCreated { .. } => "com.docstore.subscription.created",
+            Self::SubscriptionUpdated { .. } => "com.docstore.subscription.updated",
+            Self::SubscriptionSuspended { .. } => "com.docstore.subscription.suspended",
+            Self::SubscriptionResumed { .. } => "com.docstore.subscription.resumed",
+            Self::SubscriptionDeleted { .. } => "com.docstore.subscription.deleted",
+            Self::SubscriptionPinged { .. } => "com.docstore.subscription.pinged",
         }
     }
 
     /// What it happened to, as the text that the log is filtered by: a repo's full name, `/orgs/<org>`, or
-    /// `/identities/<identity>` of who came in or owns the token.
+    /// `/identities/<identity>` of who came in or owns the token, or `/subscriptions` for those that are about no repo.
     #[must_use]
     pub fn subject(&self) -> String {
         match self {
@@ -544,10 +591,16 @@ impl EventData {
             | Self::TokenRevoked { owner, .. }
             | Self::AgentCreated { created_by: owner, .. }
             | Self::AgentRevoked { owner, .. } => format!("/identities/{owner}"),
+            Self::SubscriptionCreated { repo, .. }
+            | Self::SubscriptionUpdated { repo, .. }
+            | Self::SubscriptionSuspended { repo, .. }
+            | Self::SubscriptionResumed { repo, .. }
+            | Self::SubscriptionDeleted { repo, .. }
+            | Self::SubscriptionPinged { repo, .. } => repo.clone().unwrap_or_else(|| "/subscriptions".to_owned()),
         }
     }
 
-    /// The CloudEvents source: `/repos/<repo>`, `/orgs/<org>` or `/identities/<identity>`.
+    /// The CloudEvents source: `/repos/<repo>`, `/orgs/<org>`, `/identities/<identity>` or `/subscriptions`.
     #[must_use]
     pub fn source(&self) -> String {
         let subject = self.subject();

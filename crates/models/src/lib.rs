@@ -27,6 +27,7 @@ mod repos;
 mod reviews;
 mod roles;
 mod scopes;
+mod subscriptions;
 mod time;
 mod tokens;
 
@@ -49,6 +50,7 @@ pub use repos::*;
 pub use reviews::*;
 pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
 pub use scopes::{Action, BranchPattern};
+pub use subscriptions::*;
 pub use time::Timestamp;
 pub use tokens::*;
 

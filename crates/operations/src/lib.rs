@@ -18,7 +18,10 @@ mod changes;
 mod checks;
 mod commit;
 mod contents;
+mod deliver;
+mod deliveries;
 mod error;
+mod event_pages;
 mod gate;
 mod import;
 mod issue_comments;
@@ -43,6 +46,7 @@ mod review_comments;
 mod review_state;
 mod reviews;
 mod roles;
+mod subscriptions;
 mod tokens;
 mod whoami;
 mod why;
@@ -65,8 +69,10 @@ pub use changes::{ChangedBytes, FileChange};
 pub use checks::{CheckQuery, JobReporter};
 pub use commit::CommitChange;
 pub use contents::Upload;
+pub use deliver::Webhooks;
 pub use docstore_database::{review_comments::CommentFilter, reviews::ReviewFilter};
 pub use error::{Error, Result};
+pub use event_pages::EventPageQuery;
 pub use gate::Denial;
 pub use import::ImportChange;
 pub use issues::IssueQuery;
@@ -78,6 +84,7 @@ pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
 pub use review_state::{CarriedReview, Contributors, ReviewState};
+pub use subscriptions::SubscriptionOwner;
 pub use tokens::{StoredTokens, Whose};
 pub use write::IdempotencyKey;
 
@@ -102,6 +109,7 @@ struct Inner {
     random: Random,
     on_commit: OnCommit,
     policies: PolicyCache,
+    webhooks: Webhooks,
 }
 
 /// What [`Operations`] are made of.
@@ -120,13 +128,15 @@ pub struct Parts {
     pub random: Random,
     /// What to call after a commit.
     pub on_commit: OnCommit,
+    /// What sends webhooks.
+    pub webhooks: Webhooks,
 }
 
 impl Operations {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit } = parts;
+        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, webhooks } = parts;
         Self {
             inner: Arc::new(Inner {
                 pool,
@@ -136,6 +146,7 @@ impl Operations {
                 clock,
                 random,
                 on_commit,
+                webhooks,
                 policies: PolicyCache::new(),
             }),
         }
@@ -161,6 +172,15 @@ impl Operations {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         (self.inner.clock)()
+    }
+
+    pub(crate) fn webhooks(&self) -> &Webhooks {
+        &self.inner.webhooks
+    }
+
+    /// Tells that a transaction may have logged events.
+    pub(crate) fn commit_happened(&self) {
+        (self.inner.on_commit)();
     }
 
     /// Whether the database and the blob store answer.

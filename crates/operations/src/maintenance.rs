@@ -1,7 +1,7 @@
 //! What is cleared away in the background. Each step takes no input, may run twice and on several servers at once, and
 //! leaves what fails to the next round.
 
-use docstore_database::{contents, idempotency, policies, purge, tokens};
+use docstore_database::{contents, deliveries, idempotency, policies, purge, tokens};
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 
@@ -21,6 +21,12 @@ const VERDICTS_KEPT_DAYS: i32 = 400;
 /// How long a token or agent is told after its end, for whoever wonders what it was. Events tell longer.
 const ENDED_TOKENS_KEPT_DAYS: i32 = 90;
 
+/// How long delivered webhooks are remembered (contract, server §8.5).
+const DELIVERED_KEPT_DAYS: i32 = 7;
+
+/// How long all others are: as long as events themselves are kept by default. Of suspended subscriptions too.
+const UNDELIVERED_KEPT_DAYS: i32 = 30;
+
 /// What one round did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Maintenance {
@@ -36,6 +42,8 @@ pub struct Maintenance {
     pub verdicts_forgotten: u64,
     /// Tokens and agents that ended long ago and were forgotten.
     pub tokens_forgotten: u64,
+    /// Webhooks, delivered or given up, that were forgotten.
+    pub deliveries_forgotten: u64,
 }
 
 impl Maintenance {
@@ -61,9 +69,18 @@ impl Operations {
         let verdicts = policies::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
         let verdicts = verdicts.map(|count| done.verdicts_forgotten = count);
         let tokens = self.forget_ended_tokens().await.map(|count| done.tokens_forgotten = count);
+        let deliveries = deliveries::forget_deliveries(
+            self.pool(),
+            self.now(),
+            DELIVERED_KEPT_DAYS,
+            UNDELIVERED_KEPT_DAYS,
+            STEP_ROWS,
+        );
+        let deliveries = deliveries.await.map(|count| done.deliveries_forgotten = count);
         uploads.and(repos).and(blobs).and(tokens)?;
         answers?;
         verdicts?;
+        deliveries?;
         Ok(done)
     }
 

@@ -107,7 +107,7 @@ impl Operations {
         }
         let committed = docstore_database::commit(write.transaction).await;
         // Also when it is not known, since it may have happened.
-        (self.inner.on_commit)();
+        self.commit_happened();
         committed?;
         Ok(answer)
     }
@@ -127,7 +127,7 @@ impl Write {
 }
 
 /// Makes the log row of an event: a CloudEvents envelope in the contract's order of keys (server §8.1).
-fn envelope(now: DateTime<Utc>, repo_id: Option<i64>, data: &EventData) -> Result<NewEvent> {
+pub(crate) fn envelope(now: DateTime<Utc>, repo_id: Option<i64>, data: &EventData) -> Result<NewEvent> {
     let event_id = Uuid::now_v7();
     let internal = |error: serde_json::Error| Error::Internal(Box::new(error));
     let event = CloudEvent {

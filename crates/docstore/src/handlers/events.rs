@@ -5,7 +5,9 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use docstore_events::{Filter, SSE_HEADERS, Scope, parse_start, parse_types, sse_body};
-use docstore_models::{CloudEvent, ErrorCode};
+use docstore_models::{CloudEvent, ErrorCode, EventPage};
+use docstore_operations::EventPageQuery;
+use docstore_service::Json;
 use futures::StreamExt;
 
 use crate::{
@@ -50,6 +52,45 @@ pub(crate) async fn all_events(
     let admin = state.operations.global_admin(&caller)?;
     let scope = params.text("repo").map_or(Scope::All, |subject| Scope::Subject(subject.into()));
     stream(&state, admin.caller().identity().as_str(), scope, &headers, &params).await
+}
+
+/// Read the events of a repo in pages, to catch up. Readers.
+#[utoipa::path(get, path = "/repos/{repo}/-/events/log", tag = "events",
+    params(("repo" = String, Path),
+        ("after" = Option<i64>, Query, description = "Only events behind this position; from the oldest when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent, never more than 1000"),
+        ("types" = Option<String>, Query, description = "A comma list of full event types")),
+    responses((status = 200, body = EventPage), Ordinary, InRepo))]
+pub(crate) async fn repo_event_log(
+    State(state): State<AppState>,
+    RepoReader(reader): RepoReader<READ>,
+    params: Params,
+) -> ApiResult<Json<EventPage>> {
+    Ok(Json(state.operations.repo_event_page(&reader, &page_query(&params)?).await?))
+}
+
+/// Read all events in pages, or those of one subject, to catch up. The global admin.
+#[utoipa::path(get, path = "/events/log", tag = "events",
+    params(("repo" = Option<String>, Query, description = "Only this repo, by its full name; or `/orgs/<org>`"),
+        ("after" = Option<i64>, Query, description = "Only events behind this position; from the oldest when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent, never more than 1000"),
+        ("types" = Option<String>, Query, description = "A comma list of full event types")),
+    responses((status = 200, body = EventPage), Ordinary, Forbidden))]
+pub(crate) async fn event_log(
+    State(state): State<AppState>,
+    Authenticated(caller): Authenticated<READ>,
+    params: Params,
+) -> ApiResult<Json<EventPage>> {
+    let admin = state.operations.global_admin(&caller)?;
+    Ok(Json(state.operations.event_page(&admin, params.text("repo"), &page_query(&params)?).await?))
+}
+
+fn page_query(params: &Params) -> ApiResult<EventPageQuery> {
+    Ok(EventPageQuery {
+        after: params.integer("after")?.unwrap_or_default().max(0),
+        limit: params.limit()?,
+        types: params.text("types").map(parse_types).unwrap_or_default(),
+    })
 }
 
 async fn stream(

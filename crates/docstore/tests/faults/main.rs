@@ -16,3 +16,4 @@ mod model;
 mod process;
 mod races;
 mod support;
+mod webhooks;

@@ -42,6 +42,7 @@ pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod show;
 pub(crate) mod status;
+pub(crate) mod subscriptions;
 pub(crate) mod token;
 pub(crate) mod verify;
 pub(crate) mod whoami;
@@ -90,6 +91,7 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Repos(arguments) => Box::pin(repos::run(session, arguments)).await,
         Command::Roles(arguments) => Box::pin(roles::run(session, arguments)).await,
         Command::Release(arguments) => Box::pin(release::run(session, arguments)).await,
+        Command::Subscriptions(arguments) => Box::pin(subscriptions::run(session, arguments)).await,
         Command::ImportGit(arguments) => Box::pin(import_git::run(session, arguments)).await,
         Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,
         Command::Logout(arguments) => logout::run(session, &arguments),

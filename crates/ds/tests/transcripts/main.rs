@@ -9,5 +9,6 @@ mod login;
 mod policies;
 mod rebase;
 mod reviews;
+mod subscriptions;
 mod support;
 mod workspace;

@@ -78,13 +78,15 @@ const METRICS: &[(&str, &str)] = &[
     ("DOCSTORE_EVENT_STREAMS_MAX", "event_streams"),
     ("DOCSTORE_EVENT_SEQUENCE_SECONDS", "docstore_event_sequencing_lag_seconds"),
     ("DOCSTORE_EVENT_POLL_SECONDS", "docstore_event_lag_seconds"),
+    ("DOCSTORE_WEBHOOK_TIMEOUT_SECONDS", "docstore_webhook_attempt_seconds"),
+    ("DOCSTORE_WEBHOOK_CONCURRENT_MAX", "docstore_webhook_attempts_total"),
 ];
 
 /// Variables that look like bounds and are none.
 const NO_BOUNDS: &[&str] = &["DOCSTORE_MAINTENANCE_SECONDS"];
 
 /// The crates that run in the server, in the order of the page.
-const CRATES: [(&str, &str); 8] = [
+const CRATES: [(&str, &str); 9] = [
     ("service", "Connections"),
     ("docstore", "Requests"),
     ("operations", "Operations"),
@@ -93,6 +95,7 @@ const CRATES: [(&str, &str); 8] = [
     ("blobs", "Contents"),
     ("events", "Events"),
     ("auth", "Identity"),
+    ("webhooks", "Webhooks"),
 ];
 
 #[test]

@@ -45,7 +45,7 @@ async fn ask_all(coverage: &mut Coverage, fixture: &Fixture, calls: &[(&'static 
 async fn broken(coverage: &mut Coverage) {
     let fixture = Fixture::start(&[]).await;
     let calls = calls(&fixture).await;
-    for table in ["orgs", "repos", "tokens", "agents", "event_log"] {
+    for table in ["orgs", "repos", "tokens", "agents", "event_log", "event_subscriptions"] {
         fixture.pool.execute(sqlx::AssertSqlSafe(format!("ALTER TABLE {table} RENAME TO {table}_away"))).await.unwrap();
     }
     ask_all(coverage, &fixture, &calls, "tables are missing").await;

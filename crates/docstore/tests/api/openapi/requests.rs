@@ -27,7 +27,7 @@ type Headers = Vec<(&'static str, String)>;
 /// Whoever may do it.
 fn allowed(fixture: &Fixture, operation: &Operation) -> Headers {
     let email = match operation.id.as_str() {
-        "all_events" | "audit" => ADMIN,
+        "all_events" | "audit" | "event_log" => ADMIN,
         "delete_org" => "owner@example.com",
         _ => "creator@example.com",
     };
@@ -116,14 +116,23 @@ fn uploaded_before() -> Call {
 /// The same request where there is nothing.
 fn nowhere(call: Call) -> Call {
     let path = call.path.replace("/repos/acme/app", "/repos/no/such").replace("/orgs/acme", "/orgs/none");
+    let path = match path.strip_prefix("/subscriptions/").and_then(|rest| rest.get(36..)) {
+        Some(rest) => format!("/subscriptions/{}{rest}", "0".repeat(36)),
+        None => path,
+    };
     let path = path.replace("/repos/acme/gone", "/repos/no/").replace("/orgs/gone", "/orgs/no");
     let body = String::from_utf8(call.body.clone()).unwrap_or_default().replace("\"acme\"", "\"none\"");
-    Call { path, body: if call.path == "/repos" { body.into() } else { call.body }, ..call }
+    let body = body.replace("\"acme/app\"", "\"no/such\"");
+    let about_another = matches!(call.path.as_str(), "/repos" | "/subscriptions");
+    Call { path, body: if about_another { body.into() } else { call.body }, ..call }
 }
 
 fn bad_parameters(call: Call) -> Call {
     let path = call.path.split('?').next().unwrap_or_default();
-    Call { path: format!("{path}?limit=0&at=x&before=x&from=x&to=x&since_seq=x&status=x&redirect=%00"), ..call }
+    Call {
+        path: format!("{path}?limit=0&at=x&before=x&from=x&to=x&since_seq=x&status=x&after=x&state=x&redirect=%00"),
+        ..call
+    }
 }
 
 fn at(call: Call, escape: &str) -> Call {

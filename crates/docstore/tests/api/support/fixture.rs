@@ -51,6 +51,10 @@ pub(crate) struct Fixture {
     pub(crate) admin_token: String,
     /// The request token of a CI job on `main`.
     pub(crate) request_token: String,
+    /// The path of a subscription of the creator's.
+    pub(crate) subscription: String,
+    /// The path of one of its deliveries.
+    pub(crate) delivery: String,
 }
 
 impl Fixture {
@@ -74,7 +78,15 @@ impl Fixture {
             .build()
             .unwrap();
         let admin_token = verified.issuer.id_token(ADMIN);
-        let mut fixture = Self { verified, pool, http, admin_token, request_token: String::new() };
+        let mut fixture = Self {
+            verified,
+            pool,
+            http,
+            admin_token,
+            request_token: String::new(),
+            subscription: String::new(),
+            delivery: String::new(),
+        };
         fixture.fill().await;
         fixture
     }
@@ -103,6 +115,11 @@ impl Fixture {
         self.give_roles(REPO).await;
         make_member(&self.pool, "acme", "member@example.com", "member").await;
         make_member(&self.pool, "acme", "owner@example.com", "owner").await;
+        self.subscription = self.fresh_subscription().await;
+        // The first thing it is told of is itself.
+        let call = Call { method: Method::GET, path: format!("{}/deliveries", self.subscription), body: Vec::new() };
+        let list = self.send(&call, &[bearer(&creator)]).await.answer().expect(200);
+        self.delivery = format!("{}/{}", call.path, list["deliveries"][0]["id"].as_str().unwrap());
         self.request_token = claimed_job(&self.pool, REPO, "main", "request-token-of-a-job").await;
     }
 
@@ -366,6 +383,18 @@ impl Fixture {
             "repo_audit" => (format!("{R}/audit"), none),
             "all_events" => ("/events".into(), none),
             "audit" => ("/audit".into(), none),
+            "event_log" => ("/events/log".into(), none),
+            "repo_event_log" => (format!("{R}/events/log"), none),
+            "list_subscriptions" => ("/subscriptions".into(), none),
+            "create_subscription" => ("/subscriptions".into(), subscription()),
+            "delete_subscription" => (self.fresh_subscription().await, none),
+            "get_subscription" => (self.subscription.clone(), none),
+            "update_subscription" => (self.subscription.clone(), json!({"event_types": ["com.docstore.x"]})),
+            "resume_subscription" => (format!("{}/resume", self.subscription), none),
+            "ping_subscription" => (format!("{}/ping", self.subscription), none),
+            "list_deliveries" => (format!("{}/deliveries", self.subscription), none),
+            "get_delivery" => (self.delivery.clone(), none),
+            "redeliver" => (format!("{}/redeliver", self.subscription), json!({"since": "2020-01-01T00:00:00Z"})),
             other => panic!("the operation {other} is new: add a good request for it here"),
         };
         (path, if body.is_null() { Vec::new() } else { body.to_string().into_bytes() })
@@ -407,11 +436,25 @@ impl Fixture {
         created["id"].as_str().unwrap().to_owned()
     }
 
+    /// The path of a new subscription of the creator's.
+    async fn fresh_subscription(&self) -> String {
+        let body = subscription().to_string().into_bytes();
+        let call = Call { method: Method::POST, path: "/subscriptions".into(), body };
+        let token = self.verified.issuer.id_token("creator@example.com");
+        let created = self.send(&call, &[bearer(&token)]).await.answer().expect(201);
+        format!("/subscriptions/{}", created["id"].as_str().unwrap())
+    }
+
     async fn fresh_branch(&self, n: usize) -> String {
         let name = format!("fresh{n}");
         self.creator(Method::POST, "/repos/acme/app/-/branch", json!({"name": name})).await;
         name
     }
+}
+
+/// A subscription to [`REPO`], at an address where nobody listens.
+fn subscription() -> Value {
+    json!({"repo": REPO, "backend": "webhook", "config": {"url": "http://127.0.0.1:9/", "secret": "s"}})
 }
 
 /// The header of a bearer.

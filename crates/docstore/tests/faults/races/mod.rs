@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use docstore_blobs::BlobStore;
 use docstore_models::Identity;
-use docstore_operations::{Limits, Operations, Parts};
+use docstore_operations::{Limits, Operations, Parts, Webhooks};
 use docstore_settings::Environment;
 use docstore_test_support::{ADMIN, Answer, TestApp};
+use docstore_webhooks::Sender;
 use tokio::sync::Barrier;
 
 use crate::{
@@ -90,6 +91,7 @@ async fn check(app: &TestApp, repo: &Repo) {
 async fn operations(app: &TestApp) -> Operations {
     let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", app.blobs().display().to_string())]);
     let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
+    let webhooks = docstore_webhooks::Settings::from_environment(&environment, true).unwrap();
     Operations::new(Parts {
         pool: app.pool().await,
         blobs: BlobStore::open(blobs).await.unwrap(),
@@ -98,5 +100,6 @@ async fn operations(app: &TestApp) -> Operations {
         clock: docstore_auth::system_clock(),
         random: docstore_auth::system_random(),
         on_commit: Arc::new(|| {}),
+        webhooks: Webhooks::new(Sender::new(&webhooks).unwrap(), webhooks.concurrent_max),
     })
 }

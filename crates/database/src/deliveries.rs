@@ -1,0 +1,621 @@
+//! The outbox on its way out: turns, deliveries, attempts (migration 9).
+//!
+//! **Invariant: a subscription gets its deliveries in the order of the log.** Whoever delivers to a subscription holds its
+//! turn, alone. It gives positions to the deliveries whose events have theirs ([`place_deliveries`]), and takes pending ones
+//! by position ([`next_deliveries`]). Positions of events become visible in order (see `event_log`), so behind what was
+//! placed nothing lower can appear, but for what somebody asked to have again.
+//!
+//! **Invariant: nothing is lost.** A row is pending until an answer was recorded for it by the holder of the turn. A process
+//! that dies in between loses its turn when it runs out, and the next holder sends again: at least once.
+
+use chrono::{DateTime, Utc};
+use docstore_models::{Delivery, DeliveryAttempt, DeliveryState};
+use sqlx::{PgConnection, PgExecutor};
+use uuid::Uuid;
+
+use crate::{Result, error::timestamp};
+
+/// Takes the turns of subscriptions that have something to send and may send it now, those that waited longest first.
+/// Turns that somebody else is just taking are left to them.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn take_turns(
+    executor: impl PgExecutor<'_>,
+    holder: Uuid,
+    failing: bool,
+    now: DateTime<Utc>,
+    held_until: DateTime<Utc>,
+    limit: i64,
+) -> Result<Vec<Uuid>> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        WITH due AS (
+            SELECT t.subscription_id
+            FROM delivery_turns t
+            JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
+            WHERE t.next_attempt <= $3
+                AND (t.held_until IS NULL OR t.held_until <= $3)
+                AND (t.failures > 0) = $2
+                AND EXISTS (
+                    SELECT FROM event_outbox o
+                    WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
+                )
+            ORDER BY t.next_attempt
+            LIMIT $5
+            FOR UPDATE OF t SKIP LOCKED
+        )
+        UPDATE delivery_turns t
+        SET holder = $1, held_until = $4
+        FROM due
+        WHERE t.subscription_id = due.subscription_id
+        RETURNING t.subscription_id
+        "#,
+        holder,
+        failing,
+        now,
+        held_until,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?)
+}
+
+/// When the next subscription that has something to send may send it, if nobody is at it.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn next_turn(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT min(greatest(t.next_attempt, t.held_until))
+        FROM delivery_turns t
+        JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
+        WHERE greatest(t.next_attempt, t.held_until) > $1
+            AND EXISTS (
+                SELECT FROM event_outbox o
+                WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
+            )
+        "#,
+        now,
+    )
+    .fetch_one(executor)
+    .await?)
+}
+
+/// Gives a turn back, to be taken again from a time on.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn give_back_turn(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    holder: Uuid,
+    next_attempt: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        UPDATE delivery_turns
+        SET holder = NULL, held_until = NULL, next_attempt = $3
+        WHERE subscription_id = $1 AND holder = $2
+        "#,
+        subscription_id,
+        holder,
+        next_attempt,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Where a subscription's deliveries go.
+#[derive(Clone)]
+pub struct Target {
+    /// The URL, as it was given.
+    pub url: String,
+    /// What signs.
+    pub secret: Option<String>,
+    /// What signs beside it, during a rotation.
+    pub previous_secret: Option<String>,
+    /// Who created the subscription.
+    pub created_by: String,
+    /// The repo; `None` for all events.
+    pub repo_id: Option<i64>,
+    /// Its full name.
+    pub repo: Option<String>,
+}
+
+/// Where a subscription's deliveries go.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn target(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<Option<Target>> {
+    Ok(sqlx::query_as!(
+        Target,
+        r#"
+        SELECT
+            coalesce(s.config ->> 'url', '') AS "url!", s.secret,
+            CASE WHEN s.previous_secret_until > $2 THEN s.previous_secret END AS previous_secret,
+            s.created_by, s.repo_id, r.name AS "repo?"
+        FROM event_subscriptions s
+        LEFT JOIN repos r ON r.id = s.repo_id
+        WHERE s.id = $1
+        "#,
+        subscription_id,
+        now,
+    )
+    .fetch_optional(executor)
+    .await?)
+}
+
+/// Gives positions to pending deliveries whose events have theirs, lowest first, at most so many. Only for the holder of
+/// the turn.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_deliveries(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    holder: Uuid,
+    limit: i64,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        WITH turn AS (
+            SELECT last_position FROM delivery_turns WHERE subscription_id = $1 AND holder = $2
+        ),
+        fresh AS (
+            SELECT o.id, e.position
+            FROM turn, event_outbox o
+            JOIN event_log e ON e.id = o.event_log_id AND e.position IS NOT NULL
+            WHERE o.subscription_id = $1 AND o.position IS NULL AND o.delivered_at IS NULL AND o.dead_at IS NULL
+            ORDER BY e.position
+            LIMIT $3
+        ),
+        numbered AS (
+            SELECT
+                fresh.id, fresh.position,
+                coalesce(
+                    lag(fresh.position) OVER (ORDER BY fresh.position),
+                    CASE WHEN turn.last_position < fresh.position THEN turn.last_position END
+                ) AS previous
+            FROM fresh, turn
+        ),
+        placed AS (
+            UPDATE event_outbox o
+            SET position = numbered.position, previous_position = numbered.previous
+            FROM numbered
+            WHERE o.id = numbered.id
+        )
+        UPDATE delivery_turns
+        SET last_position = greatest(last_position, highest.position)
+        FROM (SELECT max(position) AS position FROM numbered) highest
+        WHERE subscription_id = $1 AND holder = $2 AND highest.position IS NOT NULL
+        "#,
+        subscription_id,
+        holder,
+        limit,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// A delivery whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDelivery {
+    /// The delivery.
+    pub id: Uuid,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Its place in the log.
+    pub position: i64,
+    /// The place of the one before it.
+    pub previous_position: Option<i64>,
+    /// The id of the event.
+    pub event_id: Uuid,
+    /// The envelope, as it is sent.
+    pub payload: String,
+}
+
+/// The next placed deliveries of a subscription, in order, within bounds; at least one, however large.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn next_deliveries(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    rows_max: i64,
+    bytes_max: i64,
+) -> Result<Vec<DueDelivery>> {
+    Ok(sqlx::query_as!(
+        DueDelivery,
+        r#"
+        SELECT id, attempts, position AS "position!", previous_position, event_id, payload
+        FROM (
+            SELECT
+                o.id, o.attempts, o.position, o.previous_position, e.event_id, e.payload,
+                sum(octet_length(e.payload)) OVER (ORDER BY o.position) - octet_length(e.payload) AS bytes_before
+            FROM (
+                SELECT id, attempts, position, previous_position, event_log_id
+                FROM event_outbox
+                WHERE subscription_id = $1 AND delivered_at IS NULL AND dead_at IS NULL AND position IS NOT NULL
+                ORDER BY position
+                LIMIT $2
+            ) o
+            JOIN event_log e ON e.id = o.event_log_id
+        ) due
+        WHERE bytes_before < $3
+        ORDER BY position
+        "#,
+        subscription_id,
+        rows_max,
+        bytes_max,
+    )
+    .fetch_all(executor)
+    .await?)
+}
+
+/// What came of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Attempt<'a> {
+    /// When it began.
+    pub started_at: DateTime<Utc>,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// The status of the answer.
+    pub status: Option<i32>,
+    /// Why it failed; `None` when it was delivered.
+    pub error: Option<&'a str>,
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is delivered, and the turn goes on until a time.
+    Delivered {
+        /// The new end of the turn.
+        held_until: DateTime<Utc>,
+    },
+    /// It is tried again at a time, and the turn ends.
+    Again {
+        /// When.
+        at: DateTime<Utc>,
+    },
+    /// It is given up, and the turn ends.
+    Dead,
+}
+
+/// Records an attempt and what follows, unless the turn was lost meanwhile: then `false`, and nothing is recorded, since
+/// whoever has it now sends the same again.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn record_attempt(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    holder: Uuid,
+    delivery_id: Uuid,
+    attempt: Attempt<'_>,
+    verdict: Verdict,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let (held_until, again_at, dead) = match verdict {
+        Verdict::Delivered { held_until } => (Some(held_until), None, false),
+        Verdict::Again { at } => (None, Some(at), false),
+        Verdict::Dead => (None, None, true),
+    };
+    let row = sqlx::query!(
+        r#"
+        WITH turn AS (
+            UPDATE delivery_turns
+            SET
+                held_until = $4,
+                holder = CASE WHEN $4::timestamptz IS NULL THEN NULL ELSE holder END,
+                failures = CASE WHEN $5::timestamptz IS NULL THEN 0 ELSE failures + 1 END,
+                next_attempt = coalesce($5, next_attempt)
+            WHERE subscription_id = $1 AND holder = $2
+            RETURNING subscription_id
+        ),
+        tried AS (
+            UPDATE event_outbox
+            SET
+                attempts = attempts + 1,
+                delivered_at = CASE WHEN $4::timestamptz IS NOT NULL THEN $7::timestamptz END,
+                dead_at = CASE WHEN $6 THEN $7::timestamptz END,
+                next_attempt = coalesce($5, event_outbox.next_attempt),
+                last_error = $11
+            FROM turn
+            WHERE event_outbox.id = $3
+            RETURNING event_outbox.id
+        ),
+        kept AS (
+            INSERT INTO delivery_attempts (delivery_id, started_at, duration_ms, status, error)
+            SELECT id, $8, $9, $10, $11 FROM tried
+        )
+        SELECT EXISTS (SELECT FROM turn) AS "is_holder!"
+        "#,
+        subscription_id,
+        holder,
+        delivery_id,
+        held_until,
+        again_at,
+        dead,
+        now,
+        attempt.started_at,
+        attempt.duration_ms,
+        attempt.status,
+        attempt.error,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(row.is_holder)
+}
+
+struct Row {
+    id: Uuid,
+    event_id: Uuid,
+    event_type: String,
+    position: Option<i64>,
+    previous_position: Option<i64>,
+    attempts: i32,
+    created_at: DateTime<Utc>,
+    delivered_at: Option<DateTime<Utc>>,
+    dead_at: Option<DateTime<Utc>>,
+    next_attempt: DateTime<Utc>,
+    last_error: Option<String>,
+}
+
+impl From<Row> for Delivery {
+    fn from(row: Row) -> Self {
+        let state = match (row.delivered_at, row.dead_at) {
+            (Some(_), _) => DeliveryState::Delivered,
+            (None, Some(_)) => DeliveryState::Dead,
+            (None, None) => DeliveryState::Pending,
+        };
+        let waits = state == DeliveryState::Pending && row.attempts > 0;
+        Self {
+            id: row.id,
+            event_id: row.event_id,
+            event_type: row.event_type,
+            position: row.position,
+            previous_position: row.previous_position,
+            state,
+            attempts: row.attempts,
+            created_at: timestamp(row.created_at),
+            delivered_at: row.delivered_at.map(timestamp),
+            dead_at: row.dead_at.map(timestamp),
+            next_attempt: waits.then(|| timestamp(row.next_attempt)),
+            last_error: row.last_error,
+        }
+    }
+}
+
+/// A page of a subscription's deliveries, newest first, behind the one with the id given. `None` when there is no such
+/// delivery to start behind.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_deliveries(
+    connection: &mut PgConnection,
+    subscription_id: Uuid,
+    state: Option<DeliveryState>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Option<Vec<Delivery>>> {
+    let before = match after {
+        None => i64::MAX,
+        Some(id) => {
+            let found = sqlx::query_scalar!(
+                "SELECT event_log_id FROM event_outbox WHERE subscription_id = $1 AND id = $2",
+                subscription_id,
+                id,
+            )
+            .fetch_optional(&mut *connection)
+            .await?;
+            match found {
+                Some(event_log_id) => event_log_id,
+                None => return Ok(None),
+            }
+        }
+    };
+    let state = state.map(|state| match state {
+        DeliveryState::Pending => "pending",
+        DeliveryState::Delivered => "delivered",
+        DeliveryState::Dead => "dead",
+    });
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            o.id, e.event_id, e.type AS event_type, e.position, o.previous_position, o.attempts, o.created_at,
+            o.delivered_at, o.dead_at, o.next_attempt, o.last_error
+        FROM event_outbox o
+        JOIN event_log e ON e.id = o.event_log_id
+        WHERE o.subscription_id = $1
+            AND o.event_log_id < $2
+            AND CASE $3::text
+                WHEN 'pending' THEN o.delivered_at IS NULL AND o.dead_at IS NULL
+                WHEN 'delivered' THEN o.delivered_at IS NOT NULL
+                WHEN 'dead' THEN o.delivered_at IS NULL AND o.dead_at IS NOT NULL
+                ELSE true
+            END
+        ORDER BY o.event_log_id DESC
+        LIMIT $4
+        "#,
+        subscription_id,
+        before,
+        state,
+        limit,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(Some(rows.into_iter().map(Into::into).collect()))
+}
+
+/// One delivery of a subscription, with its attempts and its payload.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delivery(
+    connection: &mut PgConnection,
+    subscription_id: Uuid,
+    id: Uuid,
+    attempts_max: i64,
+) -> Result<Option<(Delivery, Vec<DeliveryAttempt>, String)>> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT
+            o.id, e.event_id, e.type AS event_type, e.position, o.previous_position, o.attempts, o.created_at,
+            o.delivered_at, o.dead_at, o.next_attempt, o.last_error
+        FROM event_outbox o
+        JOIN event_log e ON e.id = o.event_log_id
+        WHERE o.subscription_id = $1 AND o.id = $2
+        "#,
+        subscription_id,
+        id,
+    )
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    let payload = sqlx::query_scalar!(
+        "SELECT e.payload FROM event_outbox o JOIN event_log e ON e.id = o.event_log_id WHERE o.id = $1",
+        id,
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    let mut history = sqlx::query!(
+        r#"
+        SELECT started_at, duration_ms, status, error
+        FROM delivery_attempts
+        WHERE delivery_id = $1
+        ORDER BY id DESC
+        LIMIT $2
+        "#,
+        id,
+        attempts_max,
+    )
+    .fetch_all(connection)
+    .await?;
+    history.reverse();
+    let history = history.into_iter().map(|row| DeliveryAttempt {
+        started_at: timestamp(row.started_at),
+        duration_ms: row.duration_ms,
+        status: row.status,
+        error: row.error,
+    });
+    Ok(Some((row.into(), history.collect(), payload)))
+}
+
+/// Queues one delivery again, whatever became of it; answers whether it is there.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn redeliver(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    id: Uuid,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let done = sqlx::query!(
+        r#"
+        UPDATE event_outbox
+        SET attempts = 0, delivered_at = NULL, dead_at = NULL, last_error = NULL, next_attempt = $3, created_at = $3
+        WHERE subscription_id = $1 AND id = $2
+        "#,
+        subscription_id,
+        id,
+        now,
+    )
+    .execute(executor)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// Queues every event since a time that a subscription is about, oldest first, at most so many: also those of while it
+/// was suspended, and those that were delivered before. Answers how many were queued; those that are pending anyway count
+/// as well.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn redeliver_since(
+    executor: impl PgExecutor<'_>,
+    subscription_id: Uuid,
+    since: DateTime<Utc>,
+    now: DateTime<Utc>,
+    limit: i64,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        WITH wanted AS (
+            SELECT e.id
+            FROM event_subscriptions s
+            JOIN event_log e
+                ON (s.repo_id IS NULL OR s.repo_id = e.repo_id)
+                AND (s.event_types IS NULL OR e.type = ANY (s.event_types))
+            WHERE s.id = $1 AND e.created_at >= $2
+            ORDER BY e.created_at, e.id
+            LIMIT $4
+        ),
+        queued AS (
+            INSERT INTO event_outbox (id, event_log_id, subscription_id, created_at, next_attempt)
+            SELECT gen_random_uuid(), id, $1, $3, $3 FROM wanted
+            ON CONFLICT (subscription_id, event_log_id) DO UPDATE
+            SET
+                attempts = 0, delivered_at = NULL, dead_at = NULL, last_error = NULL,
+                next_attempt = excluded.next_attempt, created_at = excluded.created_at
+            RETURNING 1 AS one
+        )
+        SELECT count(*) AS "count!" FROM queued
+        "#,
+        subscription_id,
+        since,
+        now,
+        limit,
+    )
+    .fetch_one(executor)
+    .await?)
+}
+
+/// Deletes deliveries that nobody asks about any more, oldest first, and says how many: delivered ones after some days,
+/// and all others, of suspended subscriptions too, after some more.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn forget_deliveries(
+    executor: impl PgExecutor<'_>,
+    now: DateTime<Utc>,
+    delivered_days: i32,
+    other_days: i32,
+    limit: i64,
+) -> Result<u64> {
+    Ok(sqlx::query!(
+        r#"
+        DELETE FROM event_outbox
+        WHERE id IN (
+            SELECT id
+            FROM event_outbox
+            WHERE created_at < $1::timestamptz - make_interval(days => least($2::int, $3::int))
+                AND (
+                    created_at < $1::timestamptz - make_interval(days => $3)
+                    OR delivered_at < $1::timestamptz - make_interval(days => $2)
+                )
+            ORDER BY created_at
+            LIMIT $4
+            FOR UPDATE SKIP LOCKED
+        )
+        "#,
+        now,
+        delivered_days,
+        other_days,
+        limit,
+    )
+    .execute(executor)
+    .await?
+    .rows_affected())
+}

@@ -1,0 +1,429 @@
+//! Sending what the outbox holds (contract, server §8.5).
+//!
+//! # Theory
+//!
+//! A subscription is delivered to by one process at a time, which holds its **turn** in the database until a time; so what it
+//! gets is in the order of the log, and a process that dies loses the turn when it runs out. Subscriptions are independent:
+//! each turn is a task of its own, and those whose receivers failed last time take at most half of the places, so that a
+//! hundred dead receivers do not make a living one wait.
+//!
+//! The delivery at the front is tried again after 1, 2, 4 … seconds, and what is behind it waits. After
+//! [`ATTEMPTS_MAX`] attempts it is given up and the subscription is suspended, which its creator can undo. So does the loss
+//! of the creator's right: whoever may no longer read a repo is no longer told of it.
+//!
+//! The loop is woken when events get their positions and when somebody resumes or redelivers; a poll is the guarantee.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use docstore_database::{
+    access::has_role,
+    deliveries::{self, Attempt, DueDelivery, Target, Verdict},
+    event_log::log_events,
+    subscriptions::suspend_subscription,
+};
+use docstore_models::{EventData, Identity};
+use docstore_webhooks::{Message, Place, Sender, Sent};
+use futures::future::join_all;
+use secrecy::SecretString;
+use tokio::{
+    sync::{Notify, Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+use uuid::Uuid;
+
+use crate::{Operations, Result, deliveries::PINGS_MAX, write::envelope};
+
+/// After so many attempts a delivery is given up (contract, server §8.5).
+const ATTEMPTS_MAX: i32 = 10;
+
+/// The longest pause between two attempts (contract, server §8.5).
+const RETRY_SECONDS_MAX: i64 = 3600;
+
+/// How long a turn is held without a word: much longer than one attempt and its record can take.
+const TURN_SECONDS: i64 = 90;
+
+/// After how long a turn ends although there is more to send, so that others get a place.
+const TURN_PAUSE: Duration = Duration::from_secs(30);
+
+/// The deliveries read at a time.
+const BATCH_DELIVERIES_MAX: i64 = 50;
+
+/// The bytes of events read at a time, for each subscription that is being delivered to.
+const BATCH_BYTES_MAX: i64 = 256 * 1024;
+
+/// The most deliveries that get their positions in one statement.
+const PLACED_ROWS_MAX: i64 = 10_000;
+
+/// How often the outbox is looked at without having been told.
+const POLL_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How long the loop gathers after each look, so that many events share one.
+const GATHERING_PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause of a subscription whose deliveries wait for events that have no position yet.
+const UNPLACED_PAUSE_MILLISECONDS: i64 = 100;
+
+/// The pause after the database failed.
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+
+/// What sends webhooks, and how many at a time.
+#[derive(Debug)]
+pub struct Webhooks {
+    pub(crate) sender: Sender,
+    pub(crate) pings: Semaphore,
+    concurrent_max: usize,
+    /// Somebody asked for deliveries that no event announces.
+    wanted: Notify,
+}
+
+impl Webhooks {
+    /// Delivers to at most so many subscriptions at a time.
+    #[must_use]
+    pub fn new(sender: Sender, concurrent_max: usize) -> Self {
+        Self { sender, pings: Semaphore::new(PINGS_MAX), concurrent_max, wanted: Notify::new() }
+    }
+
+    /// Has the outbox looked at, for what no event announces.
+    pub(crate) fn wake(&self) {
+        self.wanted.notify_one();
+    }
+}
+
+/// How a turn ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct TurnEnd {
+    /// How many deliveries were tried.
+    tried: usize,
+    was_failing: bool,
+}
+
+/// A turn that was taken.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    subscription_id: Uuid,
+    holder: Uuid,
+    was_failing: bool,
+}
+
+impl Operations {
+    /// Delivers until shutdown, and then lets every attempt that is under way end. `announced` changes when events may have
+    /// got positions.
+    pub async fn deliver_webhooks(&self, mut announced: watch::Receiver<i64>, shutdown: impl Future<Output = ()>) {
+        let (stop, stopping) = watch::channel(false);
+        let mut turns: JoinSet<Result<TurnEnd>> = JoinSet::new();
+        let mut failing = 0;
+        tokio::pin!(shutdown);
+        loop {
+            let pause = match self.take_turns(turns.len(), failing).await {
+                Ok(taken) => {
+                    let found_none = taken.is_empty();
+                    for turn in taken {
+                        failing += usize::from(turn.was_failing);
+                        let (this, stopping) = (self.clone(), stopping.clone());
+                        turns.spawn(async move { this.take_turn(turn, &stopping).await });
+                    }
+                    if found_none { self.until_next_turn().await } else { POLL_INTERVAL }
+                }
+                Err(error) => {
+                    log_failure(&error);
+                    FAILURE_PAUSE
+                }
+            };
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = sleep(GATHERING_PAUSE) => {}
+            }
+            tokio::select! {
+                () = &mut shutdown => break,
+                // Without a sender nobody announces any more; then the poll is left.
+                Ok(()) = announced.changed() => {}
+                () = self.webhooks().wanted.notified() => {}
+                Some(ended) = turns.join_next() => {
+                    failing -= usize::from(was_failing(ended, failing));
+                }
+                () = sleep(pause) => {}
+            }
+            while let Some(ended) = turns.try_join_next() {
+                failing -= usize::from(was_failing(ended, failing));
+            }
+        }
+        stop.send_replace(true);
+        while turns.join_next().await.is_some() {}
+    }
+
+    /// Delivers what is due now, and says how many attempts that took.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn deliver_due(&self) -> Result<usize> {
+        let (_stop, stopping) = watch::channel(false);
+        let mut tried = 0;
+        loop {
+            let taken = self.take_turns(0, 0).await?;
+            let ended = join_all(taken.into_iter().map(|turn| self.take_turn(turn, &stopping))).await;
+            let round: usize = ended.into_iter().map(|end| end.map(|end| end.tried)).sum::<Result<usize>>()?;
+            if round == 0 {
+                return Ok(tried);
+            }
+            tried += round;
+        }
+    }
+
+    /// Takes as many turns as there are places.
+    async fn take_turns(&self, running: usize, running_failing: usize) -> Result<Vec<Turn>> {
+        let places = self.webhooks().concurrent_max;
+        let mut free = places.saturating_sub(running);
+        let mut taken = Vec::new();
+        for was_failing in [false, true] {
+            let limit = if was_failing { free.min((places / 2).saturating_sub(running_failing)) } else { free };
+            if limit == 0 {
+                continue;
+            }
+            let (holder, now) = (Uuid::now_v7(), self.now());
+            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+            let subscriptions =
+                deliveries::take_turns(self.pool(), holder, was_failing, now, turn_end(now), limit).await?;
+            free -= subscriptions.len();
+            taken.extend(subscriptions.into_iter().map(|subscription_id| Turn {
+                subscription_id,
+                holder,
+                was_failing,
+            }));
+        }
+        Ok(taken)
+    }
+
+    async fn until_next_turn(&self) -> Duration {
+        let now = self.now();
+        match deliveries::next_turn(self.pool(), now).await {
+            Ok(Some(next)) => (next - now).to_std().unwrap_or_default().min(POLL_INTERVAL),
+            Ok(None) => POLL_INTERVAL,
+            Err(error) => {
+                log_failure(&error.into());
+                FAILURE_PAUSE
+            }
+        }
+    }
+
+    /// Delivers to one subscription until there is no more, something fails, or it took long enough.
+    async fn take_turn(&self, turn: Turn, stopping: &watch::Receiver<bool>) -> Result<TurnEnd> {
+        let mut tried = 0;
+        let ended = self.deliver_in_order(turn, stopping, &mut tried).await;
+        match ended {
+            Ok(()) => Ok(TurnEnd { tried, was_failing: turn.was_failing }),
+            Err(error) => {
+                log_failure(&error);
+                // If this fails as well, the turn runs out by itself.
+                let again = self.now() + TimeDelta::seconds(1);
+                let _ = deliveries::give_back_turn(self.pool(), turn.subscription_id, turn.holder, again).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn deliver_in_order(&self, turn: Turn, stopping: &watch::Receiver<bool>, tried: &mut usize) -> Result<()> {
+        let Turn { subscription_id, holder, .. } = turn;
+        let begun = Instant::now();
+        loop {
+            let Some(target) = deliveries::target(self.pool(), subscription_id, self.now()).await? else {
+                return Ok(());
+            };
+            if !self.may_still_be_told(&target).await? {
+                let reason = format!("{} may no longer read what this is about", target.created_by);
+                return self.suspend(turn, &target, &reason, None).await;
+            }
+            deliveries::place_deliveries(self.pool(), subscription_id, holder, PLACED_ROWS_MAX).await?;
+            let batch =
+                deliveries::next_deliveries(self.pool(), subscription_id, BATCH_DELIVERIES_MAX, BATCH_BYTES_MAX)
+                    .await?;
+            if batch.is_empty() {
+                let pause =
+                    if *tried == 0 { TimeDelta::milliseconds(UNPLACED_PAUSE_MILLISECONDS) } else { TimeDelta::zero() };
+                deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now() + pause).await?;
+                return Ok(());
+            }
+            let secrets = secrets_of(&target);
+            for due in batch {
+                if *stopping.borrow() || begun.elapsed() > TURN_PAUSE {
+                    deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
+                    return Ok(());
+                }
+                *tried += 1;
+                if !self.attempt(turn, &target, &secrets, &due).await? {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Sends one delivery and records what came of it. `false` when the turn is over.
+    async fn attempt(&self, turn: Turn, target: &Target, secrets: &[SecretString], due: &DueDelivery) -> Result<bool> {
+        let started_at = self.now();
+        let place = Place {
+            id: due.id,
+            position: due.position,
+            previous_position: due.previous_position,
+            attempt: due.attempts.saturating_add(1),
+        };
+        let message = Message {
+            url: &target.url,
+            secrets,
+            event_id: due.event_id,
+            timestamp: started_at.timestamp(),
+            body: &due.payload,
+            delivery: Some(place),
+        };
+        let sent = self.webhooks().sender.send(message).await;
+        metrics::histogram!("docstore_webhook_attempt_seconds").record(sent.duration.as_secs_f64());
+        let now = self.now();
+        let Some(error) = &sent.error else {
+            metrics::counter!("docstore_webhook_attempts_total", "outcome" => "delivered").increment(1);
+            let verdict = Verdict::Delivered { held_until: turn_end(now) };
+            return self.record(turn, due, started_at, &sent, verdict, now).await;
+        };
+        tracing::debug!(subscription = %turn.subscription_id, delivery = %due.id, error, "a webhook was not delivered");
+        if place.attempt >= ATTEMPTS_MAX {
+            metrics::counter!("docstore_webhook_attempts_total", "outcome" => "dead").increment(1);
+            let reason = format!("a delivery failed {ATTEMPTS_MAX} times: {error}");
+            self.suspend(turn, target, &reason, Some((due, started_at, &sent))).await?;
+            return Ok(false);
+        }
+        metrics::counter!("docstore_webhook_attempts_total", "outcome" => "failed").increment(1);
+        let verdict = Verdict::Again { at: now + retry_delay(due.attempts) };
+        self.record(turn, due, started_at, &sent, verdict, now).await?;
+        Ok(false)
+    }
+
+    async fn record(
+        &self,
+        turn: Turn,
+        due: &DueDelivery,
+        started_at: DateTime<Utc>,
+        sent: &Sent,
+        verdict: Verdict,
+        now: DateTime<Utc>,
+    ) -> Result<bool> {
+        let attempt = attempt_of(started_at, sent);
+        let held =
+            deliveries::record_attempt(self.pool(), turn.subscription_id, turn.holder, due.id, attempt, verdict, now);
+        Ok(held.await?)
+    }
+
+    /// Stops a subscription, with the delivery that was given up for it if there is one, in one transaction.
+    async fn suspend(
+        &self,
+        turn: Turn,
+        target: &Target,
+        reason: &str,
+        given_up: Option<(&DueDelivery, DateTime<Utc>, &Sent)>,
+    ) -> Result<()> {
+        let Turn { subscription_id, holder, .. } = turn;
+        let now = self.now();
+        let mut transaction = docstore_database::begin(self.pool()).await?;
+        // The subscription before its turn: whoever resumes or deletes it locks in this order.
+        let suspended = suspend_subscription(&mut *transaction, subscription_id, reason, now).await?;
+        if let Some((due, started_at, sent)) = given_up {
+            let attempt = attempt_of(started_at, sent);
+            let recorded = deliveries::record_attempt(
+                &mut *transaction,
+                subscription_id,
+                holder,
+                due.id,
+                attempt,
+                Verdict::Dead,
+                now,
+            );
+            // The turn was lost: whoever has it decides.
+            if !recorded.await? {
+                return Ok(());
+            }
+        } else {
+            deliveries::give_back_turn(&mut *transaction, subscription_id, holder, now).await?;
+        }
+        if suspended {
+            let event = EventData::SubscriptionSuspended {
+                repo: target.repo.clone(),
+                subscription_id,
+                reason: reason.to_owned(),
+            };
+            log_events(&mut *transaction, &[envelope(now, target.repo_id, &event)?]).await?;
+            tracing::warn!(subscription = %subscription_id, reason, "a subscription was suspended");
+            metrics::counter!("docstore_webhook_suspensions_total").increment(1);
+        }
+        docstore_database::commit(transaction).await?;
+        self.commit_happened();
+        Ok(())
+    }
+
+    /// Whether a subscription's creator may read what it is about; of an agent, whether its owner may.
+    async fn may_still_be_told(&self, target: &Target) -> Result<bool> {
+        let Ok(creator) = Identity::parse(target.created_by.as_str()) else { return Ok(false) };
+        let rights_of = creator.agent_owner().unwrap_or(creator);
+        if self.is_global_admin(&rights_of) {
+            return Ok(true);
+        }
+        match target.repo_id {
+            Some(repo_id) => Ok(has_role(self.pool(), repo_id, rights_of.as_str()).await?),
+            None => Ok(false),
+        }
+    }
+}
+
+/// What signs, the newest first.
+pub(crate) fn secrets_of(target: &Target) -> Arc<[SecretString]> {
+    [&target.secret, &target.previous_secret]
+        .into_iter()
+        .flatten()
+        .map(|secret| SecretString::from(secret.as_str()))
+        .collect()
+}
+
+fn attempt_of(started_at: DateTime<Utc>, sent: &Sent) -> Attempt<'_> {
+    Attempt {
+        started_at,
+        duration_ms: i64::try_from(sent.duration.as_millis()).unwrap_or(i64::MAX),
+        status: sent.status.map(i32::from),
+        error: sent.error.as_deref(),
+    }
+}
+
+fn turn_end(now: DateTime<Utc>) -> DateTime<Utc> {
+    now + TimeDelta::seconds(TURN_SECONDS)
+}
+
+/// 1 s after the first failure, then twice as long each time (contract, server §8.5).
+fn retry_delay(attempts_before: i32) -> TimeDelta {
+    let doublings = u32::try_from(attempts_before).unwrap_or(0).min(20);
+    TimeDelta::seconds((1_i64 << doublings).min(RETRY_SECONDS_MAX))
+}
+
+/// Whether a turn that ended counted among the failing ones. One that panicked may have; it is taken for one if there is
+/// any, so that failing ones never get fewer places than they should.
+fn was_failing(ended: std::result::Result<Result<TurnEnd>, tokio::task::JoinError>, failing: usize) -> bool {
+    match ended {
+        Ok(Ok(end)) => end.was_failing,
+        Ok(Err(_)) => failing > 0,
+        Err(error) => {
+            tracing::error!(error = &error as &(dyn std::error::Error + 'static), "delivering a webhook panicked");
+            failing > 0
+        }
+    }
+}
+
+fn log_failure(error: &crate::Error) {
+    tracing::warn!(error = error as &(dyn std::error::Error + 'static), "webhooks are held up, trying again");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pause_doubles_up_to_an_hour() {
+        let seconds: Vec<i64> = (0..14).map(|attempts| retry_delay(attempts).num_seconds()).collect();
+        assert_eq!(seconds, [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 3600, 3600]);
+        assert_eq!(retry_delay(i32::MAX).num_seconds(), RETRY_SECONDS_MAX);
+    }
+}
