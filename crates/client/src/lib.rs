@@ -54,6 +54,7 @@ mod releases;
 mod repos;
 mod reviews;
 mod roles;
+mod secrets;
 mod subscriptions;
 mod token;
 mod tokens;

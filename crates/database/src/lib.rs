@@ -40,6 +40,7 @@ pub mod review_comments;
 pub mod review_facts;
 pub mod reviews;
 pub mod roles;
+pub mod secrets;
 pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod testing;

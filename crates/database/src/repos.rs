@@ -151,6 +151,7 @@ pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<
     .await?;
     sqlx::query!("DELETE FROM token_repos WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM repo_secrets WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM event_subscriptions WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("UPDATE branches SET deleted_at = now() WHERE repo_id = $1 AND deleted_at IS NULL", repo_id)
         .execute(&mut *connection)

@@ -28,7 +28,7 @@ use utoipa::{
         (name = "orgs"), (name = "repos"), (name = "files"), (name = "commits"), (name = "branches"),
         (name = "reviews"), (name = "checks"), (name = "proposals"), (name = "issues"), (name = "policies"),
         (name = "roles"), (name = "releases"), (name = "events"), (name = "subscriptions"),
-        (name = "login"), (name = "tokens"),
+        (name = "secrets"), (name = "login"), (name = "tokens"),
         (name = "agents"), (name = "audit"), (name = "operation")
     )
 )]

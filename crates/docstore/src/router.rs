@@ -21,7 +21,8 @@ use crate::{
     api::{Api, describe_responses},
     handlers::{
         branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        org_members, orgs, policies, proposals, releases, repos, reviews, roles, subscriptions, tokens, tree, whoami,
+        org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, subscriptions, tokens, tree,
+        whoami,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -116,6 +117,10 @@ fn routes() -> OpenApiRouter<AppState> {
         // Admins.
         .routes(routes!(roles::list_roles))
         .routes(routes!(roles::set_role, roles::delete_role))
+        .routes(routes!(secrets::list_secrets))
+        .routes(routes!(secrets::set_secret, secrets::delete_secret))
+        .routes(routes!(secrets::reveal_secrets))
+        .routes(routes!(secrets::rewrap_secrets))
         .routes(routes!(repos::purge))
         .routes(routes!(whoami::repo_audit))
         .routes(routes!(commits::import))

@@ -6,6 +6,7 @@ use docstore_auth::{Authenticator, Via, system_clock, system_random};
 use docstore_blobs::BlobStore;
 use docstore_events::Events;
 use docstore_operations::{Operations, Parts, StoredTokens, Webhooks};
+use docstore_secrets::Keeper;
 use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
 use docstore_webhooks::Sender;
 use tokio::{net::TcpListener, sync::Notify, task::JoinHandle};
@@ -29,6 +30,9 @@ pub enum StartError {
     /// The blob store cannot be opened.
     #[error("the blob store cannot be opened")]
     Blobs(#[from] docstore_blobs::OpenError),
+    /// A key of secrets cannot be used.
+    #[error("secrets cannot be encrypted")]
+    Secrets(#[from] docstore_secrets::OpenError),
     /// Webhooks cannot be sent.
     #[error("webhooks cannot be sent")]
     Webhooks(#[from] docstore_webhooks::CannotSetUp),
@@ -73,6 +77,7 @@ impl Server {
                 wake.commit_happened();
                 commits.notify_one();
             }),
+            secrets: Keeper::open(&settings.secrets).await?.map(Arc::new),
             webhooks: Webhooks::new(Sender::new(&settings.webhooks)?, settings.webhooks.concurrent_max),
         });
         let authenticator = Authenticator::new(

@@ -44,7 +44,6 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new("LOG_STORE", "", "Where logs of checks are kept. Read by the CI parts; `local` or `gcs`."),
     Variable::new("LOG_LOCAL_DIR", "", "The folder of check logs with `LOG_STORE=local`. Read by the CI parts."),
     Variable::new("LOG_BUCKET", "", "The bucket of check logs with `LOG_STORE=gcs`. Read by the CI parts."),
-    Variable::new("DOCSTORE_SECRETS_KMS_KEY", "", "The key that encrypts repo secrets. Read by the secrets feature."),
     Variable::new("DEV_UI", "", "Reads page templates from the source tree. Read by the web pages."),
 ];
 
@@ -78,6 +77,8 @@ pub struct Settings {
     pub events: docstore_events::Settings,
     /// Sending webhooks.
     pub webhooks: docstore_webhooks::Settings,
+    /// The keys of secrets.
+    pub secrets: docstore_secrets::Settings,
     /// The bounds of operations.
     pub limits: Limits,
     /// The bounds of requests.
@@ -102,6 +103,7 @@ pub fn all_variables() -> Vec<(&'static str, &'static [Variable])> {
         ("Contents", docstore_blobs::VARIABLES),
         ("Events", docstore_events::VARIABLES),
         ("Webhooks", docstore_webhooks::VARIABLES),
+        ("Secrets", docstore_secrets::VARIABLES),
         ("Archives", docstore_operations::ARCHIVE_VARIABLES),
     ]
 }
@@ -152,6 +154,7 @@ impl Settings {
             service: docstore_service::Settings::from_environment(environment)?,
             database: docstore_database::Settings::from_environment(environment)?,
             webhooks: docstore_webhooks::Settings::from_environment(environment, auth.is_development())?,
+            secrets: docstore_secrets::Settings::from_environment(environment, auth.is_development())?,
             auth,
             blobs: docstore_blobs::Settings::from_environment(environment)?,
             events: docstore_events::Settings::from_environment(environment)?,

@@ -5,8 +5,8 @@ use clap::{Args, Parser, Subcommand};
 use crate::commands::{
     agent, archive, audit, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit,
     completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy,
-    proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles, show,
-    status, subscriptions, token, verify, whoami, why,
+    proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles, secrets,
+    show, status, subscriptions, token, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -129,6 +129,9 @@ pub(crate) enum Command {
     /// Name a sequence, and list such names.
     #[command(alias = "releases")]
     Release(release::Arguments),
+    /// Set secrets that jobs of the repo may use.
+    #[command(alias = "secret")]
+    Secrets(secrets::Arguments),
     /// Have events sent to a URL, and look after that.
     #[command(alias = "subscription")]
     Subscriptions(subscriptions::Arguments),

@@ -31,6 +31,10 @@ pub const AUDIT_EVENT_TYPES: &[&str] = &[
     "com.docstore.required_check.added",
     "com.docstore.required_check.removed",
     "com.docstore.role.changed",
+    "com.docstore.secret.accessed",
+    "com.docstore.secret.created",
+    "com.docstore.secret.deleted",
+    "com.docstore.secret.updated",
     "com.docstore.subscription.created",
     "com.docstore.subscription.deleted",
     "com.docstore.subscription.updated",
@@ -426,6 +430,33 @@ pub enum EventData {
         commit_count: i64,
         imported_by: String,
     },
+    SecretCreated {
+        repo: String,
+        name: String,
+        id: Uuid,
+        size_bytes: i32,
+        actor: String,
+    },
+    SecretUpdated {
+        repo: String,
+        name: String,
+        id: Uuid,
+        size_bytes: i32,
+        actor: String,
+    },
+    SecretDeleted {
+        repo: String,
+        name: String,
+        id: Uuid,
+        actor: String,
+    },
+    SecretAccessed {
+        repo: String,
+        name: String,
+        job_id: Uuid,
+        sequence: i64,
+        branch: String,
+    },
     /// Additive, as the four that follow. `repo` is absent for a subscription to all events.
     SubscriptionCreated {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -524,6 +555,10 @@ impl EventData {
             Self::AgentCreated { .. } => "com.docstore.agent.created",
             Self::AgentRevoked { .. } => "com.docstore.agent.revoked",
             Self::CommitsImported { .. } => "com.docstore.commits.imported",
+            Self::SecretCreated { .. } => "com.docstore.secret.created",
+            Self::SecretUpdated { .. } => "com.docstore.secret.updated",
+            Self::SecretDeleted { .. } => "com.docstore.secret.deleted",
+            Self::SecretAccessed { .. } => "com.docstore.secret.accessed",
             Self::SubscriptionCreated { .. } => "com.docstore.subscription.created",
             Self::SubscriptionUpdated { .. } => "com.docstore.subscription.updated",
             Self::SubscriptionSuspended { .. } => "com.docstore.subscription.suspended",
@@ -585,7 +620,11 @@ impl EventData {
             | Self::RequiredCheckAdded { repo, .. }
             | Self::RequiredCheckRemoved { repo, .. }
             | Self::RepoPurged { repo, .. }
-            | Self::CommitsImported { repo, .. } => repo.clone(),
+            | Self::CommitsImported { repo, .. }
+            | Self::SecretCreated { repo, .. }
+            | Self::SecretUpdated { repo, .. }
+            | Self::SecretDeleted { repo, .. }
+            | Self::SecretAccessed { repo, .. } => repo.clone(),
             Self::LoginSucceeded { identity: owner, .. }
             | Self::TokenCreated { created_by: owner, .. }
             | Self::TokenRevoked { owner, .. }
@@ -600,10 +639,18 @@ impl EventData {
         }
     }
 
-    /// The CloudEvents source: `/repos/<repo>`, `/orgs/<org>`, `/identities/<identity>` or `/subscriptions`.
+    /// The CloudEvents source: `/repos/<repo>`, `/orgs/<org>`, `/identities/<identity>` or `/subscriptions`;
+    /// of a secret `/repos/<repo>/-/secrets/<name>`.
     #[must_use]
     pub fn source(&self) -> String {
         let subject = self.subject();
+        if let Self::SecretCreated { name, .. }
+        | Self::SecretUpdated { name, .. }
+        | Self::SecretDeleted { name, .. }
+        | Self::SecretAccessed { name, .. } = self
+        {
+            return format!("/repos/{subject}/-/secrets/{name}");
+        }
         // No name of a repo begins with a slash.
         if subject.starts_with('/') { subject } else { format!("/repos/{subject}") }
     }

@@ -46,6 +46,7 @@ mod review_comments;
 mod review_state;
 mod reviews;
 mod roles;
+mod secrets;
 mod subscriptions;
 mod tokens;
 mod whoami;
@@ -59,6 +60,7 @@ use docstore_auth::Random;
 use docstore_blobs::BlobStore;
 use docstore_database::Pool;
 use docstore_models::Identity;
+use docstore_secrets::Keeper;
 use policy_cache::PolicyCache;
 
 pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, OrgReader, Reader, Writer};
@@ -110,6 +112,7 @@ struct Inner {
     on_commit: OnCommit,
     policies: PolicyCache,
     webhooks: Webhooks,
+    secrets: Option<Arc<Keeper>>,
 }
 
 /// What [`Operations`] are made of.
@@ -130,13 +133,15 @@ pub struct Parts {
     pub on_commit: OnCommit,
     /// What sends webhooks.
     pub webhooks: Webhooks,
+    /// What seals and opens secrets; without it there are none.
+    pub secrets: Option<Arc<Keeper>>,
 }
 
 impl Operations {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, webhooks } = parts;
+        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, webhooks, secrets } = parts;
         Self {
             inner: Arc::new(Inner {
                 pool,
@@ -147,6 +152,7 @@ impl Operations {
                 random,
                 on_commit,
                 webhooks,
+                secrets,
                 policies: PolicyCache::new(),
             }),
         }

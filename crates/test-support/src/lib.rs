@@ -28,6 +28,7 @@ pub struct TestApp {
     base_url: String,
     environment: Environment,
     blobs: TempDir,
+    _keys: TempDir,
     // Dropped last: the server uses it.
     database: TestDatabase,
 }
@@ -42,6 +43,9 @@ impl TestApp {
     pub async fn start_with(variables: &[(&str, &str)]) -> Self {
         let database = TestDatabase::create().await;
         let blobs = TempDir::new().expect("a temporary folder can be made");
+        let keys = TempDir::new().expect("a temporary folder can be made");
+        let key = keys.path().join("test-key");
+        std::fs::write(&key, [7; 32]).expect("a key can be written");
         let mut all = vec![
             ("DATABASE_URL", database.settings().url.expose_secret().to_owned()),
             ("LISTEN_ADDRESS", "127.0.0.1".to_owned()),
@@ -52,6 +56,7 @@ impl TestApp {
             ("DOCSTORE_BLOB_THRESHOLD_BYTES", "4096".to_owned()),
             ("DOCSTORE_DATABASE_CONNECTIONS", "8".to_owned()),
             ("ARCHIVE_HMAC_SECRET", "dGVzdA==".to_owned()),
+            ("DOCSTORE_SECRETS_KEY_FILE", key.display().to_string()),
             // Also for servers without a development identity: receivers of webhooks are on this machine.
             ("DOCSTORE_WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8".to_owned()),
         ];
@@ -60,8 +65,15 @@ impl TestApp {
             all.push((name, (*value).to_owned()));
         }
         let environment = Environment::from_iter(all);
-        let mut app =
-            Self { server: None, shutdown: Shutdown::new(), base_url: String::new(), environment, blobs, database };
+        let mut app = Self {
+            server: None,
+            shutdown: Shutdown::new(),
+            base_url: String::new(),
+            environment,
+            blobs,
+            _keys: keys,
+            database,
+        };
         app.start_server().await;
         app
     }

@@ -35,6 +35,7 @@ mod releases;
 mod repos;
 mod reviews;
 mod roles;
+mod secrets;
 mod subscriptions;
 mod support;
 mod terminals;

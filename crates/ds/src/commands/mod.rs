@@ -40,6 +40,7 @@ pub(crate) mod retry;
 pub(crate) mod review;
 pub(crate) mod reviews;
 pub(crate) mod roles;
+pub(crate) mod secrets;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod subscriptions;
@@ -91,6 +92,7 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Repos(arguments) => Box::pin(repos::run(session, arguments)).await,
         Command::Roles(arguments) => Box::pin(roles::run(session, arguments)).await,
         Command::Release(arguments) => Box::pin(release::run(session, arguments)).await,
+        Command::Secrets(arguments) => Box::pin(secrets::run(session, arguments)).await,
         Command::Subscriptions(arguments) => Box::pin(subscriptions::run(session, arguments)).await,
         Command::ImportGit(arguments) => Box::pin(import_git::run(session, arguments)).await,
         Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,

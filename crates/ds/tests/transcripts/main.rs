@@ -9,6 +9,7 @@ mod login;
 mod policies;
 mod rebase;
 mod reviews;
+mod secrets;
 mod subscriptions;
 mod support;
 mod workspace;

@@ -1,23 +1,11 @@
 //! `ds subscriptions`, against a stand-in that answers as the server does and keeps what it was asked.
 
-use std::sync::{Arc, Mutex};
-
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::{Method, StatusCode, Uri},
-    response::IntoResponse,
-};
 use serde_json::{Value, json};
 
-use crate::support::Stage;
+use crate::support::Terminal;
 
 const ID: &str = "01900000-0000-7000-8000-000000000001";
 const DELIVERY: &str = "01900000-0000-7000-8000-00000000000d";
-
-#[derive(Clone, Default)]
-struct Asked(Arc<Mutex<Vec<String>>>);
 
 fn subscription() -> Value {
     json!({"id": ID, "repo": "acme/app", "event_types": ["com.docstore.branch.merged"], "backend": "webhook",
@@ -37,12 +25,10 @@ fn delivery() -> Value {
         "last_error": "status 500"})
 }
 
-async fn answer(State(asked): State<Asked>, method: Method, uri: Uri, body: Bytes) -> impl IntoResponse {
-    let text = String::from_utf8_lossy(&body).into_owned();
-    asked.0.lock().unwrap().push(format!("{method} {uri} {text}").trim_end().to_owned());
-    let path = uri.path().strip_prefix("/subscriptions").unwrap_or_default().to_owned();
+fn answer(method: &str, path: &str, text: &str) -> (u16, Value) {
+    let path = path.strip_prefix("/subscriptions").unwrap_or_default();
     let one = format!("/{ID}");
-    let (status, value) = match (method.as_str(), path.as_str()) {
+    match (method, path) {
         ("GET", "") => (200, json!({"subscriptions": [subscription(), suspended()]})),
         ("POST", "") => (201, subscription()),
         ("GET", path) if path == one => (200, subscription()),
@@ -75,55 +61,12 @@ async fn answer(State(asked): State<Asked>, method: Method, uri: Uri, body: Byte
             (200, json!({"queued": if all { 10_000 } else { 1 }, "more": all}))
         }
         _ => (404, json!({"code": "SUBSCRIPTION_NOT_FOUND", "error": "subscription not found"})),
-    };
-    let body = if value.is_null() { String::new() } else { value.to_string() };
-    (StatusCode::from_u16(status).unwrap(), [("x-request-id", "test"), ("content-type", "application/json")], body)
-}
-
-/// A terminal at which everything that is typed and seen is kept.
-struct Terminal {
-    stage: Stage,
-    url: String,
-    asked: Asked,
-    seen: String,
-}
-
-impl Terminal {
-    async fn new() -> Self {
-        let asked = Asked::default();
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let router = Router::new().fallback(answer).with_state(asked.clone());
-        tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
-        Self { stage: Stage::new().await, url, asked, seen: String::new() }
-    }
-
-    async fn types(&mut self, line: &str) {
-        self.types_with(line, "", &[]).await;
-    }
-
-    async fn types_with(&mut self, line: &str, stdin: &'static str, environment: &[(&str, &str)]) {
-        let mut arguments: Vec<&str> = vec!["--remote", &self.url];
-        arguments.extend(line.split_whitespace());
-        let person = self.stage.person("me");
-        let output = person
-            .ds_with(&arguments, |context| {
-                context.stdin = Box::new(stdin.as_bytes());
-                for (name, value) in environment {
-                    context.environment.insert((*name).to_owned(), (*value).to_owned());
-                }
-            })
-            .await;
-        self.seen.push_str(&format!("$ ds {line}\n{}", output.seen()));
-        for request in self.asked.0.lock().unwrap().drain(..) {
-            self.seen.push_str(&format!("  > {request}\n"));
-        }
     }
 }
 
 #[tokio::test]
 async fn subscriptions_are_looked_after() {
-    let mut me = Terminal::new().await;
+    let mut me = Terminal::new(answer).await;
     me.types("subscriptions").await;
     me.types(&format!("subscriptions show {ID}")).await;
     me.types(&format!("subscriptions show {}", ID.replace("0001", "0002"))).await;
@@ -217,21 +160,21 @@ async fn subscriptions_are_looked_after() {
 
 #[tokio::test]
 async fn a_secret_need_not_be_on_the_command_line() {
-    let mut me = Terminal::new().await;
+    let mut me = Terminal::new(answer).await;
     me.types("subscriptions create --url https://hooks.example.com/a").await;
     me.types(
         "subscriptions create --url https://hooks.example.com/a --repo acme/app --event-types a,b --secret s3cret",
     )
     .await;
-    me.types_with("subscriptions create --url https://hooks.example.com/a --secret-file -", "s3cret\n", &[]).await;
+    me.types_with("subscriptions create --url https://hooks.example.com/a --secret-file -", b"s3cret\n", &[]).await;
     me.types_with(
         "subscriptions create --url https://hooks.example.com/a --secret-env HOOK",
-        "",
+        b"",
         &[("HOOK", "s3cret")],
     )
     .await;
     me.types("subscriptions create --url https://hooks.example.com/a --secret-env HOOK").await;
-    me.stage.person("me").write("hook.secret", "n3w\n");
+    me.person().write("hook.secret", "n3w\n");
     me.types(&format!("subscriptions rotate {ID} --secret-file hook.secret --overlap-hours 2")).await;
     me.types(&format!("subscriptions rotate {ID}")).await;
     insta::assert_snapshot!(me.seen, @r#"

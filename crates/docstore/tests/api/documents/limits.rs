@@ -86,7 +86,7 @@ const METRICS: &[(&str, &str)] = &[
 const NO_BOUNDS: &[&str] = &["DOCSTORE_MAINTENANCE_SECONDS"];
 
 /// The crates that run in the server, in the order of the page.
-const CRATES: [(&str, &str); 9] = [
+const CRATES: [(&str, &str); 11] = [
     ("service", "Connections"),
     ("docstore", "Requests"),
     ("operations", "Operations"),
@@ -96,6 +96,8 @@ const CRATES: [(&str, &str); 9] = [
     ("events", "Events"),
     ("auth", "Identity"),
     ("webhooks", "Webhooks"),
+    ("secrets", "Secrets"),
+    ("ci-config", "CI"),
 ];
 
 #[test]

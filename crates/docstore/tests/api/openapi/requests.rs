@@ -26,8 +26,11 @@ type Headers = Vec<(&'static str, String)>;
 
 /// Whoever may do it.
 fn allowed(fixture: &Fixture, operation: &Operation) -> Headers {
+    if operation.id == "reveal_secrets" {
+        return vec![bearer(&fixture.request_token)];
+    }
     let email = match operation.id.as_str() {
-        "all_events" | "audit" | "event_log" => ADMIN,
+        "all_events" | "audit" | "event_log" | "rewrap_secrets" => ADMIN,
         "delete_org" => "owner@example.com",
         _ => "creator@example.com",
     };
@@ -91,6 +94,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     streams(coverage, &fixture).await;
     presigned(coverage, &fixture).await;
     invites(coverage, &fixture).await;
+    reveals(coverage, &fixture).await;
     slow_bodies(coverage, &fixture).await;
 }
 
@@ -212,6 +216,16 @@ async fn invites(coverage: &mut Coverage, fixture: &Fixture) {
     coverage.record(create, "with a key", &fixture.send(&call, &headers).await);
     sqlx::query("DELETE FROM org_invites").execute(&fixture.pool).await.unwrap();
     coverage.record(create, "again, when it was revoked", &fixture.send(&call, &headers).await);
+}
+
+/// Secrets for a job of another repo, and for one that may have none.
+async fn reveals(coverage: &mut Coverage, fixture: &Fixture) {
+    let operation = find("reveal_secrets");
+    let headers = [bearer(&fixture.request_token)];
+    let call = fixture.call(&operation.id, 0).await;
+    coverage.record(operation, "another repo", &fixture.send(&nowhere(call.clone()), &headers).await);
+    sqlx::query("UPDATE ci_jobs SET trigger_type = 'proposal'").execute(&fixture.pool).await.unwrap();
+    coverage.record(operation, "a stranger's proposal", &fixture.send(&call, &headers).await);
 }
 
 /// Bodies that are announced and do not come. All at once: each takes the whole time-out.

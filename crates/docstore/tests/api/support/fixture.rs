@@ -385,6 +385,14 @@ impl Fixture {
             "audit" => ("/audit".into(), none),
             "event_log" => ("/events/log".into(), none),
             "repo_event_log" => (format!("{R}/events/log"), none),
+            "list_secrets" => (format!("{R}/secrets"), none),
+            "set_secret" => (format!("{R}/secrets/NEW_{n}"), json!({"value": "v"})),
+            "delete_secret" => {
+                self.creator(Method::PUT, &format!("{R}/secrets/GONE_{n}"), json!({"value": "v"})).await;
+                (format!("{R}/secrets/GONE_{n}"), none)
+            }
+            "reveal_secrets" => (format!("{R}/secrets/reveal"), json!({"names": ["TOKEN"]})),
+            "rewrap_secrets" => ("/secrets/rewrap".into(), json!({})),
             "list_subscriptions" => ("/subscriptions".into(), none),
             "create_subscription" => ("/subscriptions".into(), subscription()),
             "delete_subscription" => (self.fresh_subscription().await, none),

@@ -79,8 +79,8 @@ pub(crate) async fn job(
 ) -> String {
     let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token));
     let insert = format!(
-        "INSERT INTO ci_jobs (id, repo_id, branch_id, sequence, status, request_token, request_token_exp)
-         SELECT gen_random_uuid(), r.id, b.id, b.head_sequence, $3, $4, {expiry}
+        "INSERT INTO ci_jobs (id, repo_id, branch_id, sequence, status, request_token, trigger_type, request_token_exp)
+         SELECT gen_random_uuid(), r.id, b.id, b.head_sequence, $3, $4, 'push', {expiry}
          FROM repos r JOIN branches b ON b.repo_id = r.id
          WHERE r.name = $1 AND b.name = $2 AND r.deleted_at IS NULL AND b.deleted_at IS NULL"
     );

@@ -76,6 +76,7 @@ impl Stage {
             global_admin: Some(Identity::parse(ADMIN).unwrap()),
             clock: Arc::new(move || *now.lock().unwrap()),
             on_commit: Arc::new(|| {}),
+            secrets: None,
             webhooks: Webhooks::new(webhooks, settings().concurrent_max),
             random: docstore_auth::system_random(),
         })

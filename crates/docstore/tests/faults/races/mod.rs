@@ -100,6 +100,7 @@ async fn operations(app: &TestApp) -> Operations {
         clock: docstore_auth::system_clock(),
         random: docstore_auth::system_random(),
         on_commit: Arc::new(|| {}),
+        secrets: None,
         webhooks: Webhooks::new(Sender::new(&webhooks).unwrap(), webhooks.concurrent_max),
     })
 }

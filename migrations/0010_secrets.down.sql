@@ -1,0 +1,13 @@
+ALTER TABLE ci_jobs
+    DROP COLUMN claimed_at,
+    DROP COLUMN last_heartbeat_at,
+    DROP COLUMN worker_pod,
+    DROP COLUMN worker_pod_ip,
+    DROP COLUMN log_url,
+    DROP COLUMN error_message,
+    DROP COLUMN trigger_type,
+    DROP COLUMN trigger_branch,
+    DROP COLUMN trigger_base_branch,
+    DROP COLUMN trigger_proposal_id,
+    DROP COLUMN permissions;
+DROP TABLE repo_secrets;
