@@ -21,7 +21,7 @@ use docstore_models::{
 };
 use docstore_operations::{
     Admin, ChangedBytes, CheckQuery, CommitChange, Error, FileChange, ImportChange, Limits, Maintainer, Operations,
-    Parts, Reader, RebaseChange, ReviewState, Writer,
+    Parts, Reader, RebaseChange, ReviewState, Webhooks, Writer,
 };
 use proptest::{
     prelude::*,
@@ -484,7 +484,14 @@ fn what_was_said_counts_as_long_as_it_should() {
             timeout: std::time::Duration::from_secs(10),
             uploads_max: 1,
         };
+        let webhooks = docstore_webhooks::Settings {
+            timeout: std::time::Duration::from_secs(10),
+            concurrent_max: 1,
+            allowed_networks: Vec::new(),
+        };
         Operations::new(Parts {
+            webhooks: Webhooks::new(docstore_webhooks::Sender::new(&webhooks).unwrap(), webhooks.concurrent_max),
+            secrets: None,
             pool: database.pool().await,
             blobs: BlobStore::open(settings).await.unwrap(),
             limits: Limits::default(),

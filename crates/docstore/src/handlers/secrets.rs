@@ -81,7 +81,7 @@ pub(crate) async fn reveal_secrets(
     responses((status = 200, body = RewrapResult), Ordinary, Forbidden, OfBody))]
 pub(crate) async fn rewrap_secrets(
     State(state): State<AppState>,
-    Authenticated(caller): Authenticated,
+    Authenticated(caller): Authenticated<SECRETS>,
     body: JsonBody<RewrapRequest>,
 ) -> ApiResult<Json<RewrapResult>> {
     let admin = state.operations.global_admin(&caller)?;
