@@ -50,7 +50,7 @@ pub(crate) async fn create_subscription(
 #[utoipa::path(get, path = "/subscriptions", tag = "subscriptions",
     params(("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
         ("after" = Option<String>, Query, description = "The id of the last subscription seen")),
-    responses((status = 200, body = SubscriptionList), Ordinary))]
+    responses((status = 200, body = SubscriptionList), Ordinary, Forbidden))]
 pub(crate) async fn list_subscriptions(
     State(state): State<AppState>,
     RepoCaller(caller): RepoCaller<READ>,

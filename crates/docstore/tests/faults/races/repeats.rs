@@ -70,10 +70,11 @@ async fn every_write_that_is_sent_again_gets_the_same_answer() {
         (Method::POST, path("import"), import),
         (Method::POST, path("branch"), json!({"name": "one"})),
         (Method::POST, path("branch"), json!({"name": "two"})),
+        // A draft, which does not merge by itself.
         (Method::PATCH, path("branch/one"), json!({"draft": true})),
-        (Method::PATCH, path("branch/one"), json!({"draft": false})),
         (Method::POST, path("branch/one/auto-merge"), Value::Null),
         (Method::DELETE, path("branch/one/auto-merge"), Value::Null),
+        (Method::PATCH, path("branch/one"), json!({"draft": false})),
         (Method::POST, path("commit"), commit("one", "b")),
         (Method::POST, path("rebase"), json!({"branch": "one"})),
         (Method::POST, path("merge"), json!({"branch": "one"})),
