@@ -202,7 +202,7 @@ impl Operations {
         self.inner.global_admin.as_ref() == Some(identity)
     }
 
-    /// Finds out what a caller is in a repo ([`role_and_grant`]). An agent is what its owner is. A token for other
+    /// Finds out what a caller is in a repo (`role_and_grant`). An agent is what its owner is. A token for other
     /// repos opens no door here.
     ///
     /// # Errors
