@@ -1,5 +1,6 @@
-//! The bare SQL of deliveries: what is pending is read by subscription in the order of the log, and each one that was sent
-//! is marked, with a row for the attempt. Identical rows, constraints and indexes; no turns, since nobody else delivers.
+//! The bare SQL of deliveries: events are logged with a row for each subscription, what is pending is read by subscription in
+//! the order of the log, and each one that was sent is marked, with a row for the attempt. Identical rows, constraints and
+//! indexes; no turns, since nobody else delivers, and no commits that the events tell of.
 
 use anyhow::{Result, ensure};
 use sqlx::{PgConnection, Row};
@@ -16,34 +17,31 @@ pub(crate) struct Due {
     pub(crate) payload: String,
 }
 
-/// Makes subscriptions to a type that nothing else has, and events of it, each with its row for each of them.
-pub(crate) async fn prepare(
-    connection: &mut PgConnection,
-    subscriptions: usize,
-    payloads: &[String],
-) -> Result<Vec<Uuid>> {
-    let event_type = format!("bench.{}", Uuid::new_v4());
-    let ids: Vec<Uuid> = (0..subscriptions).map(|_| Uuid::new_v4()).collect();
+/// Subscriptions to a type of event that nothing else has.
+pub(crate) async fn subscribe(connection: &mut PgConnection, event_type: &str, count: usize) -> Result<Vec<Uuid>> {
+    let ids: Vec<Uuid> = (0..count).map(|_| Uuid::new_v4()).collect();
     sqlx::query(
         "INSERT INTO event_subscriptions (id, event_types, backend, config, created_by)
          SELECT id, ARRAY[$2], 'webhook', '{}', 'bench@example.com' FROM unnest($1::uuid[]) AS id",
     )
     .bind(&ids)
-    .bind(&event_type)
-    .execute(&mut *connection)
-    .await?;
-    // The trigger of the table writes the deliveries.
-    sqlx::query(
-        "INSERT INTO event_log (event_id, subject, type, payload, position)
-         SELECT gen_random_uuid(), 'default/bench', $2, payload,
-             (SELECT coalesce(max(position), 0) FROM event_log) + number
-         FROM unnest($1::text[]) WITH ORDINALITY AS given (payload, number)",
-    )
-    .bind(payloads)
-    .bind(&event_type)
-    .execute(&mut *connection)
+    .bind(event_type)
+    .execute(connection)
     .await?;
     Ok(ids)
+}
+
+/// An event that has its position at once; the table's trigger writes its delivery to each subscription.
+pub(crate) async fn log(connection: &mut PgConnection, event_type: &str, payload: &str) -> Result<()> {
+    sqlx::query(
+        "INSERT INTO event_log (event_id, subject, type, payload, position)
+         SELECT gen_random_uuid(), 'default/bench', $1, $2, coalesce(max(position), 0) + 1 FROM event_log",
+    )
+    .bind(event_type)
+    .bind(payload)
+    .execute(connection)
+    .await?;
+    Ok(())
 }
 
 /// Gives the deliveries of a subscription their places.
