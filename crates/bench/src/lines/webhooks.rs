@@ -64,7 +64,7 @@ struct Stage {
     repo: String,
     wire: Wire,
     arrivals: UnboundedReceiver<Result<Received>>,
-    subscriptions: Vec<Uuid>,
+    dead: Option<Uuid>,
     live: usize,
     _receivers: (Receiver, Receiver),
 }
@@ -79,7 +79,7 @@ impl Stage {
         let receiver = Receiver::start(secrets.clone(), sender).await?;
         let dead = Receiver::start_dead().await?;
         let live = SUBSCRIPTIONS - 1;
-        let mut subscriptions = Vec::new();
+        let mut last = None;
         for number in 0..live + usize::from(with_dead) {
             let path = path(number);
             let url = if number < live { receiver.url(&path) } else { dead.url(&path) };
@@ -90,9 +90,9 @@ impl Stage {
                 config: Some(serde_json::json!({ "url": url, "secret": secrets.get(&path) })),
             };
             let created: Subscription = wire.post_json("/subscriptions", &request).await?;
-            subscriptions.push(created.id);
+            last = Some(created.id);
         }
-        Ok(Self { repo, wire, arrivals, subscriptions, live, _receivers: (receiver, dead) })
+        Ok(Self { repo, wire, arrivals, dead: last.filter(|_| with_dead), live, _receivers: (receiver, dead) })
     }
 
     /// Commits, and waits until each living receiver has had each commit once. A latency is that from sending a commit to
@@ -133,9 +133,9 @@ impl Stage {
         Ok(Sample::new(latencies, last.duration_since(begun)))
     }
 
-    /// Leaves nothing that the server would go on trying.
+    /// Leaves nothing that the server would go on trying. What was delivered stays, as it does for days elsewhere.
     async fn end(mut self) -> Result<()> {
-        for id in &self.subscriptions {
+        if let Some(id) = &self.dead {
             self.wire.answer(Method::DELETE, &format!("/subscriptions/{id}"), full(Bytes::new())).await?;
         }
         Ok(())
