@@ -79,7 +79,9 @@ impl IntoResponse for ApiError {
             Error::Internal(cause) => {
                 tracing::error!(error = &*cause as &(dyn std::error::Error + 'static), "internal error");
             }
-            Error::Corrupt(why) => tracing::error!(why, "stored content is damaged"),
+            Error::Corrupt(damage) => {
+                tracing::error!(error = &damage as &(dyn std::error::Error + 'static), "stored content is damaged");
+            }
             Error::PolicyDenied(denial) => {
                 body.policies = denial.policies;
                 body.requirements = denial.requirements;

@@ -75,13 +75,6 @@ pub(crate) fn json_body(body: Body) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-/// A body that is a stream. An error in it breaks the connection off, so that nobody takes a part for the whole.
-pub(crate) fn stream_body(stream: impl Stream<Item = docstore_operations::Result<Bytes>> + Send + 'static) -> Body {
-    Body::from_stream(stream.inspect_err(|error| {
-        tracing::error!(error = error as &(dyn std::error::Error + 'static), "a download was broken off");
-    }))
-}
-
 /// A JSON array whose elements are a stream: memory does not grow with it. The first element is awaited, so that what
 /// fails at once is a proper refusal.
 pub(crate) async fn json_array<T: Serialize + Send + 'static>(
@@ -122,7 +115,7 @@ pub(crate) async fn json_array<T: Serialize + Send + 'static>(
             }
             Ok::<_, docstore_operations::Error>(Some((Bytes::from(chunk), (pieces, end, any))))
         });
-    Ok(json_body(stream_body(chunks)))
+    Ok(json_body(Body::from_stream(chunks)))
 }
 
 /// The one range of bytes that a `Range` header asks for: `None` when there is no usable one, or when `If-Range` names

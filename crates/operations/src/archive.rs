@@ -7,7 +7,6 @@
 use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
-use docstore_blobs::Stored;
 use docstore_database::{
     contents::{ContentBytes, StoredBytes, content_bytes},
     trees::{self, TreeQuery, TreeRow, behind},
@@ -15,10 +14,7 @@ use docstore_database::{
 use docstore_models::FileMode;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
-use crate::{
-    Error, Operations, PinnedTree, ReadPoint, Reader, Result,
-    reads::{checked, parse_key},
-};
+use crate::{Error, Operations, PinnedTree, ReadPoint, Reader, Result, error::Damage, reads::checked};
 
 /// How many files are read from the tree at once.
 const BATCH_FILES: usize = 1000;
@@ -147,9 +143,7 @@ impl Operations {
                 append(&mut small, &entry, bytes)?;
                 continue;
             }
-            let content = contents
-                .remove(&entry.content_id)
-                .ok_or(Error::Corrupt("a content that a file names is not in the database"))?;
+            let content = contents.remove(&entry.content_id).ok_or(Error::Corrupt(Damage::NoRow(entry.content_id)))?;
             match content.bytes {
                 StoredBytes::Inline(bytes) => {
                     let bytes = checked(bytes, &content.hash)?;
@@ -157,19 +151,17 @@ impl Operations {
                     verified.insert(entry.content_id, bytes);
                 }
                 StoredBytes::Blob(ref key) if entry.may_be_link() => {
-                    let expected = Stored { sha256: content.hash, size: entry.size };
-                    let bytes = self.blobs().get(&parse_key(key)?, &expected, None).await?;
+                    let bytes = self.blob(key, content.hash, entry.size, None).await?;
                     let bytes: Vec<Bytes> = bytes.try_collect().await?;
                     let bytes = Bytes::from(bytes.concat());
                     append(&mut small, &entry, &bytes)?;
                     verified.insert(entry.content_id, bytes);
                 }
                 StoredBytes::Blob(ref key) => {
-                    let expected = Stored { sha256: content.hash, size: entry.size };
-                    let bytes = self.blobs().get(&parse_key(key)?, &expected, None).await?;
+                    let bytes = self.blob(key, content.hash, entry.size, None).await?;
                     header(&mut small, &entry, None)?;
                     pieces.push(stream::iter([Ok(small.split().freeze())]).boxed());
-                    pieces.push(bytes.map_err(Error::from).boxed());
+                    pieces.push(bytes);
                     pad(&mut small, entry.size);
                     // The same content may come again in this batch.
                     contents.insert(entry.content_id, content);

@@ -1,5 +1,5 @@
-use docstore_blobs::{GetError, PutError};
-use docstore_database::CommitError;
+use docstore_blobs::{BlobKey, GetError, PutError};
+use docstore_database::{CommitError, contents::ContentHash};
 use docstore_models::{Conflict, ErrorCode, InvalidName, Requirement};
 
 use crate::{gate::Denial, limits::reached};
@@ -50,13 +50,44 @@ pub enum Error {
     OutcomeUnknown(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Stored bytes do not match their hash.
     #[error("the stored content is damaged")]
-    Corrupt(&'static str),
+    Corrupt(#[source] Damage),
     /// A defect.
     #[error("internal server error")]
     Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// Which content is damaged, and how. For the log, not for clients: who repairs it has to find it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    /// The row of a content that a file names is gone.
+    #[error("content {0} is not in the database, though a file names it")]
+    NoRow(i64),
+    /// Bytes in the database are other ones.
+    #[error("the bytes of content {} in the database do not have this hash", hex::encode(.0))]
+    Bytes(ContentHash),
+    /// A blob is gone, or holds something else.
+    #[error("blob {key}, which holds content {}: {why}", hex::encode(hash))]
+    Blob {
+        /// Which blob.
+        key: BlobKey,
+        /// What it should hold.
+        hash: ContentHash,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+}
+
 impl Error {
+    /// A blob that cannot be read.
+    pub(crate) fn of_blob(error: GetError, key: &BlobKey, hash: &ContentHash) -> Self {
+        let why = match error {
+            GetError::NotFound => "it is not in the blob store",
+            GetError::Corrupt(why) => why,
+            GetError::Unavailable(error) => return error.into(),
+        };
+        Self::Corrupt(Damage::Blob { key: key.clone(), hash: *hash, why })
+    }
+
     /// A refusal.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Refused { code, message: message.into() }
@@ -143,16 +174,6 @@ impl From<InvalidName> for Error {
 impl From<docstore_blobs::Unavailable> for Error {
     fn from(error: docstore_blobs::Unavailable) -> Self {
         Self::Unavailable("the blob store", Box::new(error))
-    }
-}
-
-impl From<GetError> for Error {
-    fn from(error: GetError) -> Self {
-        match error {
-            GetError::NotFound => Self::Corrupt("a blob that the database names is not in the blob store"),
-            GetError::Corrupt(why) => Self::Corrupt(why),
-            GetError::Unavailable(error) => error.into(),
-        }
     }
 }
 

@@ -35,7 +35,7 @@ use crate::{
     Access, Error, Operations, Result,
     changes::{Plan, PlannedChange, check_text},
     policy_cache::{Compiled, CompiledPolicy},
-    reads::parse_key,
+    reads::checked,
     review_state::ReviewState,
     why::{self, Facts},
     write::{Begun, Write},
@@ -488,17 +488,14 @@ impl Operations {
 
     async fn small_bytes(&self, hash: ContentHash, size: i64, bytes: StoredBytes) -> Result<Vec<u8>> {
         match bytes {
-            StoredBytes::Inline(bytes) => Ok(bytes),
+            StoredBytes::Inline(bytes) => Ok(checked(bytes, &hash)?.into()),
             StoredBytes::Blob(key) => {
-                let expected = docstore_blobs::Stored { sha256: hash, size: u64::try_from(size).unwrap_or_default() };
-                let stream = self.blobs().get(&parse_key(&key)?, &expected, None).await?;
-                let bytes = stream
-                    .try_fold(Vec::new(), |mut all, chunk| async move {
-                        all.extend_from_slice(&chunk);
-                        Ok(all)
-                    })
-                    .await?;
-                Ok(bytes)
+                let stream = self.blob(&key, hash, u64::try_from(size).unwrap_or_default(), None).await?;
+                let all = stream.try_fold(Vec::new(), |mut all, chunk| async move {
+                    all.extend_from_slice(&chunk);
+                    Ok(all)
+                });
+                all.await
             }
         }
     }

@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use bytes::Bytes;
 use docstore_auth::Caller;
-use docstore_blobs::{BlobKey, BlobStream, Stored};
+use docstore_blobs::{BlobKey, Stored};
 use docstore_database::{
     access::{RepoFacts, repo_facts_and_file},
     commits,
-    contents::StoredBytes,
+    contents::{ContentHash, StoredBytes},
     releases,
     trees::{self, DirectoryRow, FileRow, Page, PageQuery, TreeRow},
 };
@@ -16,11 +16,14 @@ use docstore_models::{
     ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
     TreeEntry,
 };
-use futures::{Stream, TryStreamExt, stream};
+use futures::{
+    Stream, StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Error, Operations, Reader, Result, limits::reached};
+use crate::{Error, Operations, Reader, Result, error::Damage, limits::reached};
 
 /// A point of a branch to read at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,12 +56,15 @@ pub struct TreePage<Entry> {
     pub settled: bool,
 }
 
+/// The bytes of a content, each portion verified before it comes. After an error there are no more.
+pub type ContentStream = BoxStream<'static, Result<Bytes>>;
+
 /// The bytes of a file.
 pub enum FileBytes {
     /// All of them, checked against their hash.
     Whole(Bytes),
     /// A stream that checks them on the way and ends in an error when they are damaged.
-    Stream(BlobStream),
+    Stream(ContentStream),
 }
 
 /// A file that was found.
@@ -267,11 +273,22 @@ impl Operations {
                     }
                 }))
             }
-            StoredBytes::Blob(key) => {
-                let key = parse_key(&key)?;
-                let expected = Stored { sha256: file.hash, size: file.size };
-                Ok(FileBytes::Stream(self.blobs().get(&key, &expected, range).await?))
-            }
+            StoredBytes::Blob(key) => Ok(FileBytes::Stream(self.blob(&key, file.hash, file.size, range).await?)),
+        }
+    }
+
+    /// The bytes of a content in the blob store, all or a range. An error names the blob.
+    pub(crate) async fn blob(
+        &self,
+        key: &str,
+        hash: ContentHash,
+        size: u64,
+        range: Option<Range<u64>>,
+    ) -> Result<ContentStream> {
+        let key = parse_key(key)?;
+        match self.blobs().get(&key, &Stored { sha256: hash, size }, range).await {
+            Ok(bytes) => Ok(bytes.map_err(move |error| Error::of_blob(error, &key, &hash)).boxed()),
+            Err(error) => Err(Error::of_blob(error, &key, &hash)),
         }
     }
 
@@ -385,12 +402,8 @@ impl Operations {
 const CHAIN_PAGE_ROWS: i64 = 500;
 
 /// The bytes, if they have the hash.
-pub(crate) fn checked(bytes: Vec<u8>, hash: &[u8; 32]) -> Result<Bytes> {
-    if Sha256::digest(&bytes).as_slice() == hash {
-        Ok(bytes.into())
-    } else {
-        Err(Error::Corrupt("bytes in the database do not have their hash"))
-    }
+pub(crate) fn checked(bytes: Vec<u8>, hash: &ContentHash) -> Result<Bytes> {
+    if Sha256::digest(&bytes).as_slice() == hash { Ok(bytes.into()) } else { Err(Error::Corrupt(Damage::Bytes(*hash))) }
 }
 
 pub(crate) fn parse_key(key: &str) -> Result<BlobKey> {

@@ -19,7 +19,7 @@ use axum::{
 use bytes::Bytes;
 use docstore_models::ErrorCode;
 use futures::FutureExt;
-use http::{HeaderValue, Method, StatusCode};
+use http::{HeaderValue, Method, StatusCode, header};
 use http_body::{Body as _, Frame, SizeHint};
 use percent_encoding::percent_decode_str;
 use tokio::time::Instant;
@@ -91,7 +91,8 @@ async fn observe_request(State(observer): State<Observer>, mut request: Request,
         response.headers_mut().insert(REQUEST_ID_HEADER, id);
     }
     line.status = Some(response.status());
-    response.map(|body| Body::new(ObservedBody::new(body, line)))
+    let declared = response.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    response.map(|body| Body::new(ObservedBody::new(body, declared, line)))
 }
 
 /// What the log line of a request says; dropping it writes the line.
@@ -222,13 +223,13 @@ fn method_label(method: &Method) -> &'static str {
 struct ObservedBody {
     body: Body,
     line: RequestLine,
-    /// The length that the body promised. hyper stops asking once it has that much.
+    /// The length that the body or the head of the answer promised. hyper stops asking once it has that much.
     promised: Option<u64>,
 }
 
 impl ObservedBody {
-    fn new(body: Body, mut line: RequestLine) -> Self {
-        let promised = body.size_hint().exact();
+    fn new(body: Body, declared: Option<u64>, mut line: RequestLine) -> Self {
+        let promised = body.size_hint().exact().or(declared);
         line.complete = body.is_end_stream()
             || line.method == Method::HEAD
             || matches!(line.status, Some(StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED));
@@ -253,7 +254,7 @@ impl http_body::Body for ObservedBody {
                 this.line.complete = this.body.is_end_stream() || this.promised == Some(this.line.bytes);
             }
             Some(Err(error)) => {
-                tracing::warn!(
+                tracing::error!(
                     error = error as &dyn std::error::Error,
                     request_id = this.line.facts.request_id(),
                     "the answer broke off"

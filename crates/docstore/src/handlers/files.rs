@@ -7,8 +7,8 @@ use axum::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Bytes, BytesMut};
 use docstore_models::{ErrorCode, FileContent, FileMode};
-use docstore_operations::{FileBytes, FileRead, Reader};
-use futures::{StreamExt, TryStreamExt, stream};
+use docstore_operations::{ContentStream, FileBytes, FileRead, Reader};
+use futures::{StreamExt, stream};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -19,7 +19,7 @@ use crate::{
     error::{ApiError, ApiResult},
     extract::{Params, PathName, RepoCaller, RepoName, RepoReader, needs::READ},
     handlers::tree::point,
-    respond::{Caching, byte_range, json_body, not_modified, stream_body, tag, tagged_json},
+    respond::{Caching, byte_range, json_body, not_modified, tag, tagged_json},
     sdk::{is_go_sdk, list_for, varied},
     state::AppState,
 };
@@ -84,7 +84,7 @@ async fn serve_file(
             content.content = STANDARD.encode(&bytes);
             docstore_service::Json(content).into_response()
         }
-        FileBytes::Stream(bytes) => large_json(&content, bytes.map_err(docstore_operations::Error::from))?,
+        FileBytes::Stream(bytes) => large_json(&content, bytes)?,
     };
     tag(&mut response, &etag, caching);
     Ok(response)
@@ -109,10 +109,7 @@ fn mode_suffix(mode: FileMode) -> &'static str {
 }
 
 /// The JSON of a file whose base64 is made on the way, so that memory does not grow with the file.
-fn large_json(
-    content: &FileContent,
-    bytes: impl futures::Stream<Item = docstore_operations::Result<Bytes>> + Send + Unpin + 'static,
-) -> ApiResult<Response> {
+fn large_json(content: &FileContent, bytes: ContentStream) -> ApiResult<Response> {
     let internal = |error: serde_json::Error| docstore_operations::Error::Internal(Box::new(error));
     let json = serde_json::to_string(content).map_err(internal)?;
     let mark = "\"content\":\"";
@@ -134,7 +131,7 @@ fn large_json(
         }
     });
     let body = stream::iter([Ok(before)]).chain(encoded).chain(stream::iter([Ok(Bytes::from(after))]));
-    Ok(json_body(stream_body(body)))
+    Ok(json_body(Body::from_stream(body)))
 }
 
 /// Types that a browser shows without running anything in them.
@@ -171,7 +168,7 @@ async fn raw(
     let length = range.as_ref().map_or(size, |range| range.end - range.start);
     let body = match state.operations.file_bytes(file, range.clone()).await? {
         FileBytes::Whole(bytes) => Body::from(bytes),
-        FileBytes::Stream(bytes) => stream_body(bytes.map_err(docstore_operations::Error::from)),
+        FileBytes::Stream(bytes) => Body::from_stream(bytes),
     };
     let mut response = body.into_response();
     if let Some(range) = range {

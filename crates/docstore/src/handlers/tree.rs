@@ -15,7 +15,7 @@ use crate::{
     },
     error::{ApiError, ApiResult},
     extract::{JsonBody, Params, RepoCaller, RepoName, RepoReader, needs::READ, request_token},
-    respond::{Caching, not_modified, stream_body, tag, tagged_json},
+    respond::{Caching, not_modified, tag, tagged_json},
     router::SentAsIs,
     sdk::{is_go_sdk, list_for, varied},
     state::AppState,
@@ -112,7 +112,7 @@ pub(crate) async fn archive(
     if let Some(response) = not_modified(&parts.headers, &etag, caching) {
         return Ok(response);
     }
-    let mut response = tar_response(stream_body(state.operations.archive(tree)));
+    let mut response = tar_response(Body::from_stream(state.operations.archive(tree)));
     tag(&mut response, &etag, caching);
     Ok(response)
 }
@@ -139,7 +139,7 @@ async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> Api
         tracing::info!(repo, reason = "invalid_archive_signature", "access denied");
         return Ok(forbidden_text("forbidden"));
     }
-    let mut response = tar_response(stream_body(state.operations.presigned_archive(&archive).await?));
+    let mut response = tar_response(Body::from_stream(state.operations.presigned_archive(&archive).await?));
     response.extensions_mut().insert(SentAsIs);
     Ok(response)
 }
@@ -156,7 +156,7 @@ pub(crate) async fn archive_paths(
     let ArchivePathsRequest { branch, at, paths } = body.value;
     let branch = if branch.is_empty() { MAIN_BRANCH.to_owned() } else { branch };
     let stream = state.operations.archive_paths(&reader, ReadPoint { branch, at }, paths).await?;
-    Ok(tar_response(stream_body(stream)))
+    Ok(tar_response(Body::from_stream(stream)))
 }
 
 /// Make a URL from which anybody may download a tree for an hour. With the request token of a CI job: the tree that the

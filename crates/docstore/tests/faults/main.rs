@@ -10,8 +10,10 @@
 )]
 
 mod crash;
+mod damage;
 mod events;
 mod invariants;
+mod memory;
 mod model;
 mod process;
 mod races;

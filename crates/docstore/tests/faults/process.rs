@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
@@ -91,6 +91,11 @@ impl ServerProcess {
     /// The global admin.
     pub(crate) fn admin(&self) -> Person {
         Person::new(&self.url(), ADMIN)
+    }
+
+    /// A file of `/proc` about the process.
+    pub(crate) fn proc(&self, name: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/{name}", self.child.id()))
     }
 
     /// What it has logged since it was started last.

@@ -16,6 +16,12 @@ pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
+/// Bytes that do not compress, and are others for each seed.
+pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
+    let blocks = (0_u64..).flat_map(|number| Sha256::digest([seed.to_be_bytes(), number.to_be_bytes()].concat()));
+    blocks.take(length).collect()
+}
+
 /// One segment of a path, or one value of a query.
 pub(crate) fn escaped(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
