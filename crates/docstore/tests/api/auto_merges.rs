@@ -1,49 +1,60 @@
 //! Branches that merge by themselves.
 
+use docstore_database::Pool;
 use docstore_test_support::{Person, TestApp};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokio::time::{Duration, timeout};
+use sqlx::postgres::PgListener;
+use tokio::time::timeout;
 
-use crate::support::{REPO, branch, commit, text_file};
+use crate::support::{
+    REPO, branch, commit,
+    sse::{PATIENCE, Sse},
+    text_file,
+};
 
 /// Lets pass what has a file `ready`.
 const READY: &str = "package docstore.ready\n\nimport rego.v1\n\ndefault allow := false\n\nallow if input.actor_roles != []\n\n\
     allow if \"ready\" in input.changed_paths\n\nallow_override := true\n";
 
-/// Waits until a branch is as wanted. What is awaited is done by a loop of the server.
-async fn until(who: &Person, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let waiting = async {
-        loop {
-            let branch = who.get(&format!("{REPO}/branch/{name}")).await.json();
-            if wanted(&branch) {
-                return branch;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), waiting).await.unwrap_or_else(|_| panic!("{name} does not become as wanted"))
+/// Waits until a branch has merged. A loop of the server does it, and the stream tells.
+async fn until_merged(who: &Person, name: &str) {
+    until_told(who, "branch.merged", name).await;
+    assert_eq!(branch_now(who, name).await["status"], "merged");
 }
 
-fn merged(branch: &Value) -> bool {
-    branch["status"] == "merged"
+/// Waits for an event about a branch, be it before or after now.
+async fn until_told(who: &Person, kind: &str, name: &str) {
+    let path = format!("{REPO}/events?since_seq=0&types=com.docstore.{kind}");
+    Sse::open(who, &path, None).await.find(|seen| seen.event["data"]["branch"] == name).await;
 }
 
-/// Waits until every branch that was due was looked at.
+async fn branch_now(who: &Person, name: &str) -> Value {
+    who.get(&format!("{REPO}/branch/{name}")).await.expect(200)
+}
+
+/// Has the database tell whenever the list of branches to look at changes: of a branch that stays as it is, no event says
+/// that it was looked at.
+async fn tell_looks(pool: &Pool) {
+    for statement in [
+        "CREATE FUNCTION tell_looks() RETURNS trigger LANGUAGE plpgsql AS
+            $$ BEGIN PERFORM pg_notify('looks', ''); RETURN NULL; END $$",
+        "CREATE TRIGGER tell_looks AFTER INSERT OR UPDATE OR DELETE ON auto_merges_due
+            FOR EACH STATEMENT EXECUTE FUNCTION tell_looks()",
+    ] {
+        sqlx::query(statement).execute(pool).await.unwrap();
+    }
+}
+
+/// Waits until every branch that was due was looked at: it is off the list, or put off for longer than a look takes.
 async fn until_looked_at(app: &TestApp) {
     let pool = app.pool().await;
-    let waiting = async {
-        while sqlx::query_scalar::<_, i64>(
-            "SELECT count(*) FROM auto_merges_due WHERE due_at <= now() + interval '3 minutes'",
-        )
-        .fetch_one(&pool)
-        .await
-        .unwrap()
-            > 0
-        {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(Duration::from_secs(60), waiting).await.expect("every branch is looked at");
+    let mut looks = PgListener::connect(app.database().settings().url.expose_secret()).await.unwrap();
+    looks.listen("looks").await.unwrap();
+    let due = "SELECT count(*) FROM auto_merges_due WHERE due_at <= now() + interval '3 minutes'";
+    while sqlx::query_scalar::<_, i64>(due).fetch_one(&pool).await.unwrap() > 0 {
+        timeout(PATIENCE, looks.recv()).await.expect("every branch is looked at").unwrap();
+    }
 }
 
 async fn enable(who: &Person, name: &str) {
@@ -66,6 +77,7 @@ async fn events(app: &TestApp, event_type: &str) -> Vec<Value> {
 
 async fn start() -> (TestApp, Person, Person) {
     let app = TestApp::start().await;
+    tell_looks(&app.pool().await).await;
     let admin = app.admin();
     let maintainer = give(&app, "maintainer@example.com", "maintainer").await;
     commit(&admin, REPO, "main", &[(".docstore/policy/ready.rego", Some(READY)), ("a", Some("1"))]).await;
@@ -78,7 +90,7 @@ async fn what_is_green_when_it_is_asked_for_merges() {
     branch(&maintainer, REPO, "topic").await;
     commit(&maintainer, REPO, "topic", &[("ready", Some("1"))]).await;
     enable(&maintainer, "topic").await;
-    until(&maintainer, "topic", merged).await;
+    until_merged(&maintainer, "topic").await;
     let head = maintainer.get(&format!("{REPO}/branch/main")).await.json()["head_sequence"].clone();
     let merge = maintainer.get(&format!("{REPO}/commit/{head}")).await.json();
     assert_eq!((&merge["author"], &merge["message"]), (&json!("auto-merge"), &json!("merge branch 'topic'")));
@@ -100,10 +112,10 @@ async fn whatever_makes_it_green_is_noticed() {
     commit(&maintainer, REPO, "by-commit", &[("b", Some("1"))]).await;
     enable(&maintainer, "by-commit").await;
     until_looked_at(&app).await;
-    assert_eq!(maintainer.get(&format!("{REPO}/branch/by-commit")).await.json()["status"], "active");
+    assert_eq!(branch_now(&maintainer, "by-commit").await["status"], "active");
     assert_eq!(events(&app, "merge.blocked").await, [] as [Value; 0], "nobody tried");
     commit(&maintainer, REPO, "by-commit", &[("ready", Some("1"))]).await;
-    until(&maintainer, "by-commit", merged).await;
+    until_merged(&maintainer, "by-commit").await;
     // A draft that is made ready.
     branch(&maintainer, REPO, "by-draft").await;
     maintainer.patch(&format!("{REPO}/branch/by-draft"), &json!({"draft": true})).await.expect(200);
@@ -111,7 +123,7 @@ async fn whatever_makes_it_green_is_noticed() {
     enable(&maintainer, "by-draft").await;
     until_looked_at(&app).await;
     maintainer.patch(&format!("{REPO}/branch/by-draft"), &json!({"draft": false})).await.expect(200);
-    until(&maintainer, "by-draft", merged).await;
+    until_merged(&maintainer, "by-draft").await;
     // A policy that changes on main.
     branch(&maintainer, REPO, "by-policy").await;
     commit(&maintainer, REPO, "by-policy", &[("c", Some("1"))]).await;
@@ -119,16 +131,16 @@ async fn whatever_makes_it_green_is_noticed() {
     until_looked_at(&app).await;
     let body = json!({"branch": "main", "message": "m", "files": [{"path": ".docstore/policy/ready.rego"}]});
     admin.post(&format!("{REPO}/commit"), &body).await.expect(201);
-    until(&maintainer, "by-policy", merged).await;
+    until_merged(&maintainer, "by-policy").await;
     // Somebody's right.
     let writer = give(&app, "writer@example.com", "writer").await;
     branch(&maintainer, REPO, "by-role").await;
     commit(&writer, REPO, "by-role", &[("d", Some("1"))]).await;
     enable(&writer, "by-role").await;
     until_looked_at(&app).await;
-    assert_eq!(maintainer.get(&format!("{REPO}/branch/by-role")).await.json()["status"], "active");
+    assert_eq!(branch_now(&maintainer, "by-role").await["status"], "active");
     give(&app, "writer@example.com", "maintainer").await;
-    until(&maintainer, "by-role", merged).await;
+    until_merged(&maintainer, "by-role").await;
 }
 
 #[tokio::test]
@@ -156,7 +168,7 @@ async fn what_happened_while_no_server_ran_is_noticed() {
     let later = app.second_server().await;
     let maintainer = later.person("maintainer@example.com");
     commit(&maintainer, REPO, "topic", &[("ready", Some("1"))]).await;
-    until(&maintainer, "topic", merged).await;
+    until_merged(&maintainer, "topic").await;
     later.stop().await;
 }
 
@@ -168,7 +180,8 @@ async fn a_conflict_ends_the_wish() {
     let body = json!({"branch": "main", "message": "m", "files": [text_file("a", "3")], "override": "conflict"});
     admin.post(&format!("{REPO}/commit"), &body).await.expect(201);
     enable(&maintainer, "topic").await;
-    until(&maintainer, "topic", |branch| branch["auto_merge"] == false).await;
+    until_told(&maintainer, "branch.automerge.failed", "topic").await;
+    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], false);
     assert_eq!(
         events(&app, "branch.automerge.failed").await,
         [json!({"repo": "default/default", "branch": "topic", "reason": "merge conflict"})]
@@ -189,7 +202,7 @@ async fn many_servers_merge_a_branch_once() {
         enable(&maintainer, name).await;
     }
     for name in &names {
-        until(&maintainer, name, merged).await;
+        until_merged(&maintainer, name).await;
     }
     assert_eq!(events(&app, "branch.merged").await.len(), names.len());
     let merges: i64 = sqlx::query_scalar("SELECT count(*) FROM commits WHERE author = 'auto-merge'")
@@ -212,5 +225,5 @@ async fn whoever_takes_the_wish_back_in_time_is_heard() {
     maintainer.delete(&format!("{REPO}/branch/topic/auto-merge")).await.expect(204);
     commit(&maintainer, REPO, "topic", &[("ready", Some("1"))]).await;
     until_looked_at(&app).await;
-    assert_eq!(maintainer.get(&format!("{REPO}/branch/topic")).await.json()["status"], "active");
+    assert_eq!(branch_now(&maintainer, "topic").await["status"], "active");
 }

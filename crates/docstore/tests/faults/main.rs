@@ -9,6 +9,7 @@
     reason = "tests stop at the first surprise"
 )]
 
+mod auto_merges;
 mod crash;
 mod damage;
 mod events;

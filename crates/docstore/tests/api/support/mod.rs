@@ -5,6 +5,7 @@ pub(crate) mod fixture;
 pub(crate) mod generated;
 pub(crate) mod identities;
 pub(crate) mod raw;
+pub(crate) mod sse;
 pub(crate) mod terminal;
 mod transcript;
 pub(crate) mod truth;

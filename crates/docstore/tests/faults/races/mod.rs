@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use docstore_blobs::BlobStore;
 use docstore_models::Identity;
-use docstore_operations::{Limits, Operations, Parts, Webhooks};
+use docstore_operations::{Clock, Limits, Operations, Parts, Webhooks};
 use docstore_settings::Environment;
 use docstore_test_support::{ADMIN, Answer, TestApp};
 use docstore_webhooks::Sender;
@@ -89,6 +89,11 @@ async fn check(app: &TestApp, repo: &Repo) {
 /// The operations of a server of their own, for what the test wants to call when it wants: clearing away, or a stream
 /// that waits for its reader.
 async fn operations(app: &TestApp) -> Operations {
+    operations_at(app, docstore_auth::system_clock()).await
+}
+
+/// The same by a clock of the test's own.
+pub(crate) async fn operations_at(app: &TestApp, clock: Clock) -> Operations {
     let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", app.blobs().display().to_string())]);
     let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
     let webhooks = docstore_webhooks::Settings::from_environment(&environment, true).unwrap();
@@ -97,7 +102,7 @@ async fn operations(app: &TestApp) -> Operations {
         blobs: BlobStore::open(blobs).await.unwrap(),
         limits: Limits::default(),
         global_admin: Some(Identity::parse(ADMIN).unwrap()),
-        clock: docstore_auth::system_clock(),
+        clock,
         random: docstore_auth::system_random(),
         on_commit: Arc::new(|| {}),
         secrets: None,
