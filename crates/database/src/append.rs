@@ -1,6 +1,8 @@
 //! Appending commits to a branch: the one statement through which all history is written, whether by a commit, a
 //! merge, a rebase or an import.
 
+use std::collections::{BTreeSet, HashMap};
+
 use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -69,7 +71,11 @@ pub struct Footing {
 }
 
 /// Appends commits to a locked branch, moves its head, logs events, and notes which checks the new head has to have: one
-/// statement, whatever the number of files.
+/// statement, whatever the number of files, and one more when checks are required.
+///
+/// Answers whether one of the `created` paths may now be a file and a directory at once: whether a file was ever at one
+/// of its directories, or below it, on the branch or on `main`. Hardly ever is that so, and then
+/// [`files_in_the_way`](crate::commits::files_in_the_way) knows.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -78,14 +84,17 @@ pub async fn append_commits(
     locked: &LockedBranch,
     footing: Footing,
     commits: &[NewCommit],
+    created: &[&str],
     events: &[NewEvent],
-) -> Result<()> {
-    let Some(last) = commits.last() else { return Ok(()) };
+) -> Result<bool> {
+    let Some(last) = commits.last() else { return Ok(false) };
+    let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
+    let directories: Vec<&str> = directories.into_iter().collect();
     let mut rows = CommitColumns::default();
     let mut changes = ChangeColumns::default();
     let mut parent = footing.parent_sequence;
     // Within the batch a change supersedes the one before it on the same path.
-    let mut latest: std::collections::HashMap<&str, usize> = std::collections::HashMap::new();
+    let mut latest: HashMap<&str, usize> = HashMap::new();
     for commit in commits {
         rows.push(commit, parent);
         parent = commit.sequence;
@@ -98,7 +107,7 @@ pub async fn append_commits(
         }
     }
     let events = crate::event_log::EventColumns::from(events);
-    let done = sqlx::query!(
+    let found = sqlx::query!(
         r#"
         WITH given AS (
             SELECT *
@@ -152,18 +161,37 @@ pub async fn append_commits(
             FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::text[], $26::text[], $31::boolean[])
                 AS e (event_id, subject, repo_id, type, payload, audit)
         ),
-        -- Required checks are there from the moment of the commit. The snapshot of this statement is taken after the wait
-        -- for the branch, so it has every requirement that was made before: see required_checks::require_check.
-        expected AS (
-            INSERT INTO check_runs (id, repo_id, branch_id, sequence, check_name, state, reporter)
-            SELECT DISTINCT ON (r.check_name) gen_random_uuid(), $2, $1, $27, r.check_name, 'expected', 'system'
-            FROM required_checks r
-            WHERE r.repo_id = $2 AND branch_matches($30, r.branch_pattern)
-            ON CONFLICT DO NOTHING
+        moved AS (
+            UPDATE branches
+            SET head_sequence = $27, head_hash = $28, base_sequence = $3, floor_sequence = $4
+            WHERE id = $1
         )
-        UPDATE branches
-        SET head_sequence = $27, head_hash = $28, base_sequence = $3, floor_sequence = $4
-        WHERE id = $1
+        SELECT
+            EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $2) AS "requires_checks!",
+            EXISTS (
+                SELECT 1
+                FROM unnest(ARRAY[$1, (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)])
+                    AS line (branch_id)
+                CROSS JOIN unnest($30::text[]) AS asked (directory)
+                CROSS JOIN LATERAL (
+                    SELECT 1 FROM file_changes f
+                    WHERE f.branch_id = line.branch_id AND f.path = asked.directory COLLATE "C"
+                    LIMIT 1
+                ) found
+            ) OR EXISTS (
+                SELECT 1
+                FROM unnest(ARRAY[$1, (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)])
+                    AS line (branch_id)
+                CROSS JOIN unnest($32::text[]) AS asked (path)
+                CROSS JOIN LATERAL (
+                    SELECT 1 FROM file_changes f
+                    WHERE f.branch_id = line.branch_id
+                        AND f.path >= (asked.path || '/') COLLATE "C"
+                        AND f.path < (asked.path || '0') COLLATE "C"
+                    ORDER BY f.path
+                    LIMIT 1
+                ) found
+            ) AS "crowded!"
         "#,
         locked.branch.id,
         locked.repo_id,
@@ -194,13 +222,42 @@ pub async fn append_commits(
         last.sequence,
         last.commit_hash,
         &rows.pushed_by as &[Option<&str>],
-        locked.branch.name,
+        &directories as &[&str],
         &events.audit,
+        created as &[&str],
+    )
+    .fetch_one(&mut *connection)
+    .await?;
+    if found.requires_checks {
+        expect_checks(connection, locked, last.sequence).await?;
+    }
+    Ok(found.crowded)
+}
+
+/// Notes which checks the new head of a locked branch has to have. A requirement is made while the repo is locked alone
+/// (`required_checks::require_check`), so all that were made before the lock are seen here and in [`append_commits`].
+async fn expect_checks(connection: &mut PgConnection, locked: &LockedBranch, head_sequence: i64) -> Result<()> {
+    sqlx::query!(
+        r#"
+        INSERT INTO check_runs (id, repo_id, branch_id, sequence, check_name, state, reporter)
+        SELECT DISTINCT ON (r.check_name) gen_random_uuid(), $1, $2, $3, r.check_name, 'expected', 'system'
+        FROM required_checks r
+        WHERE r.repo_id = $1 AND branch_matches($4, r.branch_pattern)
+        ON CONFLICT DO NOTHING
+        "#,
+        locked.repo_id,
+        locked.branch.id,
+        head_sequence,
+        locked.branch.name,
     )
     .execute(connection)
     .await?;
-    debug_assert_eq!(done.rows_affected(), 1, "the branch is locked, so its row is there");
     Ok(())
+}
+
+/// The directories that a path is in, from the top.
+pub(crate) fn directories_of(path: &str) -> impl Iterator<Item = &str> {
+    path.match_indices('/').map(|(index, _)| &path[..index])
 }
 
 #[derive(Default)]

@@ -5,7 +5,7 @@ use docstore_models::{ChainEntry, ChainFile, CommitDetail, CommitFile, CommitSum
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::{Result, branches::BranchRow, error::timestamp};
+use crate::{Result, append::directories_of, branches::BranchRow, error::timestamp};
 
 /// One commit with its files by path.
 ///
@@ -542,8 +542,8 @@ pub async fn files_in_the_way(
     let mut parents = Vec::new();
     let mut children = Vec::new();
     for path in paths {
-        for (index, _) in path.match_indices('/') {
-            parents.push(&path[..index]);
+        for directory in directories_of(path) {
+            parents.push(directory);
             children.push(*path);
         }
     }

@@ -112,8 +112,8 @@ pub async fn store_contents(
     let rows = sqlx::query!(
         r#"
         WITH given AS (
-            SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[], $7::bytea[])
-                AS given (hash, version_id, size, blob_key, bytes)
+            SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
+                AS given (hash, version_id, size, blob_key)
         ),
         known AS (
             SELECT c.id, c.content_hash, c.version_id, c.size
@@ -134,11 +134,11 @@ pub async fn store_contents(
         ),
         inlined AS (
             INSERT INTO content_bytes (content_id, bytes)
-            SELECT stored.id, given.bytes
+            SELECT stored.id, small.bytes
             FROM stored
             -- Only a row that was just made has the version id that was just drawn.
-            JOIN given ON given.version_id = stored.version_id
-            WHERE given.bytes IS NOT NULL
+            JOIN unnest($4::uuid[], $7::bytea[]) AS small (version_id, bytes) ON small.version_id = stored.version_id
+            WHERE small.bytes IS NOT NULL
         ),
         called_off AS (
             DELETE FROM blob_deletions d USING stored, given
@@ -152,9 +152,10 @@ pub async fn store_contents(
         UNION ALL
         SELECT
             id, content_hash, version_id, size,
-            -- A blob of ours whose deletion is no longer scheduled was deleted already.
-            EXISTS (SELECT 1 FROM given WHERE given.version_id = stored.version_id AND given.blob_key IS NOT NULL)
-                AND NOT EXISTS (SELECT 1 FROM called_off WHERE called_off.blob_key = stored.blob_key)
+            -- A blob of ours whose deletion is no longer scheduled was deleted already. (Not EXISTS, which would look
+            -- through all that is given for each that is stored.)
+            stored.version_id IN (SELECT given.version_id FROM given WHERE given.blob_key IS NOT NULL)
+                AND stored.blob_key NOT IN (SELECT called_off.blob_key FROM called_off)
         FROM stored
         "#,
         repo_id,

@@ -254,8 +254,12 @@ impl Operations {
         Ok((planned, plan))
     }
 
-    /// Appends commits of a plan, and then says which contents the caller has to upload again, when some of those that the
-    /// request names were cleared away after they were looked up.
+    /// Appends commits of a plan to a locked branch. `outcome` is what they make of each path, when that may be refused
+    /// because a path would be a file and a directory at once.
+    ///
+    /// # Errors
+    /// `CONTENT_MISSING` with the contents to upload again, when some that the request only names were cleared away after
+    /// they were looked up; a conflict with a file in the way.
     pub(crate) async fn append(
         &self,
         write: &mut Write,
@@ -263,9 +267,12 @@ impl Operations {
         footing: Footing,
         commits: &[NewCommit],
         plan: &Plan,
+        outcome: &[PlannedChange],
     ) -> Result<()> {
         let events = write.take_events();
-        match append_commits(&mut write.transaction, locked, footing, commits, &events).await {
+        let created: Vec<&str> =
+            outcome.iter().filter(|change| change.hash.is_some()).map(|change| change.path.as_str()).collect();
+        match append_commits(&mut write.transaction, locked, footing, commits, &created, &events).await {
             Err(error) if error.is_constraint("file_changes_content_id_fkey") => {
                 let there: HashSet<ContentHash> = find_contents(self.pool(), locked.repo_id, &plan.named)
                     .await?
@@ -276,7 +283,23 @@ impl Operations {
                     plan.named.iter().filter(|hash| !there.contains(*hash)).map(hex::encode).collect();
                 Err(if gone.is_empty() { error.into() } else { Error::ContentMissing(gone) })
             }
-            other => Ok(other?),
+            Err(error) => Err(error.into()),
+            Ok(false) => Ok(()),
+            // What was in the way before and is deleted by the same commits is so no more.
+            Ok(true) => {
+                let found =
+                    files_in_the_way(&mut *write.transaction, &locked.branch, locked.repo_id, &created, &[]).await?;
+                match found.first() {
+                    None => Ok(()),
+                    Some((path, in_the_way)) => Err(Error::refused(
+                        ErrorCode::Conflict,
+                        format!(
+                            "'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'",
+                            locked.branch.name
+                        ),
+                    )),
+                }
+            }
         }
     }
 
@@ -293,32 +316,6 @@ impl Operations {
         let stream = stream::iter([Ok::<_, std::convert::Infallible>(bytes)]);
         self.blobs().put(&key, stream, limit, Some(hash)).await?;
         Ok(key)
-    }
-
-    /// Refuses a commit after which a path would be a file and a directory.
-    pub(crate) async fn check_in_the_way(
-        &self,
-        write: &mut Write,
-        locked: &LockedBranch,
-        changes: &[PlannedChange],
-    ) -> Result<()> {
-        let mut created = Vec::new();
-        let mut deleted = Vec::new();
-        for change in changes {
-            if change.hash.is_some() { &mut created } else { &mut deleted }.push(change.path.as_str());
-        }
-        if created.is_empty() {
-            return Ok(());
-        }
-        let found =
-            files_in_the_way(&mut *write.transaction, &locked.branch, locked.repo_id, &created, &deleted).await?;
-        match found.first() {
-            None => Ok(()),
-            Some((path, in_the_way)) => Err(Error::refused(
-                ErrorCode::Conflict,
-                format!("'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'", locked.branch.name),
-            )),
-        }
     }
 }
 

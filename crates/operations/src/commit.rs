@@ -74,7 +74,6 @@ impl Operations {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }
         expect_head(&locked, change.expected_head)?;
-        self.check_in_the_way(&mut write, &locked, &planned).await?;
         plan.store(&mut write, repo_id, writer.identity()).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
@@ -114,7 +113,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        self.append(&mut write, &locked, footing, &commits, &plan).await?;
+        self.append(&mut write, &locked, footing, &commits, &plan, &planned).await?;
         if let Some(passage) = passage {
             passage.keep(&mut write, writer, sequence).await?;
         }

@@ -134,7 +134,6 @@ impl Operations {
         expect_head(&locked, change.expected_head)?;
         let outcome = outcome(&planned);
         check_clashes(&outcome)?;
-        self.check_in_the_way(&mut write, &locked, &outcome).await?;
         plan.store(&mut write, repo_id, admin.identity()).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
@@ -178,7 +177,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        self.append(&mut write, &locked, footing, &commits, &plan).await?;
+        self.append(&mut write, &locked, footing, &commits, &plan, &outcome).await?;
         if let Some(passage) = passage {
             passage.keep(&mut write, admin, head_sequence).await?;
         }

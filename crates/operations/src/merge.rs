@@ -188,7 +188,7 @@ async fn append_merge(
     chain.push(head, rows, &hashes);
     let (commits, _) = chain.finish();
     let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
-    append_commits(&mut write.transaction, main, footing, &commits, &[]).await?;
+    append_commits(&mut write.transaction, main, footing, &commits, &[], &[]).await?;
     Ok(sequence)
 }
 

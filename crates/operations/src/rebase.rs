@@ -126,7 +126,7 @@ impl Operations {
                 floor_sequence: branch.branch.head_sequence.max(branch.branch.floor_sequence),
                 parent_sequence: base_sequence,
             };
-            self.append(&mut write, &branch, footing, &commits, &plan).await?;
+            self.append(&mut write, &branch, footing, &commits, &plan, &[]).await?;
         }
         let event = EventData::BranchRebased {
             repo: maintainer.repo().to_owned(),
