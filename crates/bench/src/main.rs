@@ -15,7 +15,6 @@ mod git_server;
 mod lines;
 mod machine;
 mod measure;
-mod receiver;
 mod report;
 mod wire;
 mod workload;

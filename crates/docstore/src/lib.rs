@@ -25,6 +25,7 @@ mod settings;
 mod state;
 
 pub use arguments::Arguments;
+pub use docstore_policy_worker as policy_worker;
 pub use healthcheck::{NotReady, healthcheck};
 pub use server::{Server, StartError};
 pub use settings::{HttpLimits, Settings, VARIABLES, all_variables};

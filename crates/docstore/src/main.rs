@@ -2,10 +2,13 @@
 
 use std::process::ExitCode;
 
-use docstore::{Arguments, Server, Settings};
+use docstore::{Arguments, Server, Settings, policy_worker};
 use docstore_service::{Shutdown, telemetry};
 
 fn main() -> ExitCode {
+    if policy_worker::is_asked_for() {
+        return policy_worker::run();
+    }
     match run() {
         Ok(code) => code,
         Err(error) => {

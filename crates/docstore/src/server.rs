@@ -6,6 +6,7 @@ use docstore_auth::{Authenticator, Via, system_clock, system_random};
 use docstore_blobs::BlobStore;
 use docstore_events::Events;
 use docstore_operations::{Operations, Parts, StoredTokens, Webhooks};
+use docstore_policy_worker::{Bounds, Evaluator};
 use docstore_secrets::Keeper;
 use docstore_service::{Observer, Outcome, Shutdown, Tasks, bind, observe, serve};
 use docstore_webhooks::Sender;
@@ -59,6 +60,7 @@ impl Server {
     pub async fn start(settings: Settings, shutdown: Shutdown) -> Result<Self, StartError> {
         docstore_blobs::describe_metrics();
         docstore_events::describe_metrics();
+        docstore_policy_worker::describe_metrics();
         docstore_database::migrate(&settings.database).await?;
         let pool = docstore_database::connect(&settings.database).await?;
         let blobs = BlobStore::open(settings.blobs.clone()).await?;
@@ -78,6 +80,7 @@ impl Server {
                 commits.notify_one();
             }),
             secrets: Keeper::open(&settings.secrets).await?.map(Arc::new),
+            evaluator: Evaluator::new(settings.policy_worker.clone(), Bounds::default()),
             webhooks: Webhooks::new(Sender::new(&settings.webhooks)?, settings.webhooks.concurrent_max),
         });
         let authenticator = Authenticator::new(

@@ -2,6 +2,7 @@
 
 use docstore_models::Identity;
 use docstore_operations::{ArchiveSigner, Limits};
+use docstore_policy_worker::Program;
 use docstore_settings::{Environment, Invalid, Variable};
 
 /// The variables that this crate reads itself.
@@ -79,6 +80,8 @@ pub struct Settings {
     pub webhooks: docstore_webhooks::Settings,
     /// The keys of secrets.
     pub secrets: docstore_secrets::Settings,
+    /// What evaluates policies; this executable, but in tests.
+    pub policy_worker: Program,
     /// The bounds of operations.
     pub limits: Limits,
     /// The bounds of requests.
@@ -158,6 +161,7 @@ impl Settings {
             auth,
             blobs: docstore_blobs::Settings::from_environment(environment)?,
             events: docstore_events::Settings::from_environment(environment)?,
+            policy_worker: Program::this_executable(),
             limits: Limits::from_environment(environment)?,
             http,
             signer: ArchiveSigner::from_environment(environment)?,

@@ -34,6 +34,8 @@ mod org_members;
 mod orgs;
 mod policies;
 mod policy_cache;
+mod policy_input;
+mod policy_set;
 mod presign;
 mod proposals;
 mod purge;
@@ -60,6 +62,7 @@ use docstore_auth::Random;
 use docstore_blobs::BlobStore;
 use docstore_database::Pool;
 use docstore_models::Identity;
+use docstore_policy_worker::Evaluator;
 use docstore_secrets::Keeper;
 use policy_cache::PolicyCache;
 
@@ -111,6 +114,7 @@ struct Inner {
     random: Random,
     on_commit: OnCommit,
     policies: PolicyCache,
+    evaluator: Evaluator,
     webhooks: Webhooks,
     secrets: Option<Arc<Keeper>>,
 }
@@ -131,6 +135,8 @@ pub struct Parts {
     pub random: Random,
     /// What to call after a commit.
     pub on_commit: OnCommit,
+    /// What compiles and evaluates policies.
+    pub evaluator: Evaluator,
     /// What sends webhooks.
     pub webhooks: Webhooks,
     /// What seals and opens secrets; without it there are none.
@@ -141,7 +147,7 @@ impl Operations {
     /// Puts the parts together.
     #[must_use]
     pub fn new(parts: Parts) -> Self {
-        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, webhooks, secrets } = parts;
+        let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, evaluator, webhooks, secrets } = parts;
         Self {
             inner: Arc::new(Inner {
                 pool,
@@ -153,7 +159,8 @@ impl Operations {
                 on_commit,
                 webhooks,
                 secrets,
-                policies: PolicyCache::new(),
+                policies: PolicyCache::default(),
+                evaluator,
             }),
         }
     }
@@ -174,6 +181,10 @@ impl Operations {
 
     pub(crate) fn policy_cache(&self) -> &PolicyCache {
         &self.inner.policies
+    }
+
+    pub(crate) fn evaluator(&self) -> &Evaluator {
+        &self.inner.evaluator
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

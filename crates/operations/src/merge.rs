@@ -81,7 +81,7 @@ impl Operations {
         let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
         check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
         let arriving = changes.iter().filter_map(arriving_file).collect();
-        self.check_arriving_policies(&mut write.transaction, arriving).await?;
+        self.check_arriving_policies(&mut write.transaction, repo_id, arriving).await?;
         let question = Question {
             access: maintainer,
             actor,

@@ -10,12 +10,13 @@ use docstore_models::{
     ErrorCode, EventData, OrgPolicy, OrgPolicyList, PolicyResult, ReplayRequest, ReplayResponse, ReplayedVerdict,
     SetOrgPolicyRequest, Verdict, VerdictOutcome,
 };
-use docstore_policy::{POLICY_BYTES_MAX, PreparedInput};
+use docstore_policy::POLICY_BYTES_MAX;
+use docstore_policy_worker::{CheckedPolicy, Document, Tenant};
 use uuid::Uuid;
 
 use crate::{
     Error, IdempotencyKey, Maintainer, Operations, OrgOwner, OrgReader, Reader, Result, limits::reached,
-    orgs::org_not_found, policy_cache::CompiledPolicy, write::begin,
+    orgs::org_not_found, write::begin,
 };
 
 /// How many policies an org may have: each judges every merge in it.
@@ -78,7 +79,7 @@ impl Operations {
                 format!("a policy may have at most {POLICY_BYTES_MAX} bytes"),
             ));
         }
-        if let Err(error) = self.compiled_org_policy(name, request.source.clone()).await? {
+        if let Err(error) = self.checked_org_policy(owner.org_id, name, request.source.clone()).await? {
             return Err(Error::refused(ErrorCode::PolicyInvalid, error.to_string()));
         }
         let identity = owner.caller.identity().as_str();
@@ -165,18 +166,18 @@ impl Operations {
             if policy.file.is_empty() {
                 return Err(Error::bad_request("file is required"));
             }
-            // Not by the cache: texts that are only tried must not push out those that judge.
-            let compiled = CompiledPolicy::compile(policy.file, policy.source).await?;
-            tried.push(compiled.map_err(|error| Error::bad_request(error.to_string()))?);
+            let checked = self.checked_to_try(maintainer.repo_id(), policy.file, policy.source).await?;
+            tried.push(checked.map_err(|error| Error::bad_request(error.to_string()))?);
         }
         let limit = request.limit.unwrap_or(REPLAY_DECISIONS_MAX).min(REPLAY_DECISIONS_MAX);
         let decisions = policies::stored_inputs(self.pool(), maintainer.repo_id(), request.after, limit).await?;
-        self.replay(tried, decisions, limit).await
+        self.replay(Tenant::Repo(maintainer.repo_id()), &tried, decisions, limit).await
     }
 
     async fn replay(
         &self,
-        tried: Vec<Arc<CompiledPolicy>>,
+        tenant: Tenant,
+        tried: &[Arc<CheckedPolicy>],
         decisions: Vec<StoredInput>,
         limit: i64,
     ) -> Result<ReplayResponse> {
@@ -185,12 +186,11 @@ impl Operations {
             .flatten();
         let mut response = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next };
         for decision in decisions {
-            let input = PreparedInput::from_json(&decision.input).map_err(|error| Error::Internal(Box::new(error)))?;
+            let input = Document::of_stored(&decision.input).map_err(|error| Error::Internal(Box::new(error)))?;
             // The time is that of the decision, so that a policy about days of the week says what it would have said.
-            let said = self.policy_cache().decide_each(tried.clone(), vec![input], decision.created_at).await?;
+            let said = self.evaluator().decide(tenant, tried, &input, decision.created_at).await?;
             let policies: Vec<PolicyResult> = said
                 .into_iter()
-                .flatten()
                 .map(|decided| match decided {
                     Ok(decided) => decided.result,
                     Err(error) => PolicyResult {

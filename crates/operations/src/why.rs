@@ -15,8 +15,9 @@ use docstore_models::{
 
 use crate::{
     Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result,
-    gate::{Actor, GateAction, Judgement},
+    gate::{Actor, GateAction},
     merge::conflicts,
+    policy_set::Judgement,
     review_state::ReviewState,
 };
 
@@ -293,7 +294,7 @@ impl Operations {
         };
         let paths: Vec<String> = changes.iter().map(|change| change.path.clone()).collect();
         let on_main = latest_changes_of(&mut *transaction, main.id, branch.base_sequence, &paths).await?;
-        let set = self.policy_set(&mut transaction, main.id, reader.org_id()).await?;
+        let set = self.policy_set(&mut transaction, reader.repo_id(), main.id, reader.org_id()).await?;
         let paths: Vec<&str> = if set.is_empty() { Vec::new() } else { paths.iter().map(String::as_str).collect() };
         let actor = Actor::of(reader);
         let (input, review) =

@@ -23,6 +23,7 @@ use docstore_operations::{
     Admin, ChangedBytes, CheckQuery, CommitChange, Error, FileChange, ImportChange, Limits, Maintainer, Operations,
     Parts, Reader, RebaseChange, ReviewState, Webhooks, Writer,
 };
+use docstore_policy_worker::{Bounds, Evaluator, Program};
 use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence, TestRunner},
@@ -490,6 +491,8 @@ fn what_was_said_counts_as_long_as_it_should() {
             allowed_networks: Vec::new(),
         };
         Operations::new(Parts {
+            // Nobody writes a policy here.
+            evaluator: Evaluator::new(Program::this_executable(), Bounds::default()),
             webhooks: Webhooks::new(docstore_webhooks::Sender::new(&webhooks).unwrap(), webhooks.concurrent_max),
             secrets: None,
             pool: database.pool().await,

@@ -15,15 +15,15 @@ use regorus::{
     },
     utils::limits::ExecutionTimerConfig,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     Input, Policy,
     guard::{self, TooLarge},
 };
 
-/// The stack of a thread that evaluates policies. Values nest as deep as the rules of a policy call each other, and
-/// comparing or dropping one takes a frame per level.
+/// The stack of a thread that evaluates policies. Comparing, writing or dropping a value takes a frame per level. What
+/// people write has a few; a policy that means to can nest hundreds of thousands, and ends the process.
 pub const STACK_BYTES: usize = 64 * 1024 * 1024;
 
 /// How many requirements of one policy are passed on; nobody reads more.
@@ -56,7 +56,7 @@ impl Default for Limits {
 }
 
 /// Why a policy came to no decision.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{file}: {message}")]
 pub struct EvaluationError {
     /// The policy's file.
@@ -77,20 +77,20 @@ impl PreparedInput {
     /// # Errors
     /// When it cannot be serialised, which its types rule out.
     pub fn new(input: &Input) -> Result<Self, serde_json::Error> {
-        Self::from_json(&serde_json::to_value(input)?)
+        Self::from_text(&serde_json::to_string(input)?)
     }
 
-    /// Takes in a document as it was stored.
+    /// Takes in a document as JSON text.
     ///
     /// # Errors
     /// When the engine cannot read it.
-    pub fn from_json(input: &serde_json::Value) -> Result<Self, serde_json::Error> {
-        serde_json::from_value(input.clone()).map(Self)
+    pub fn from_text(input: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(input).map(Self)
     }
 }
 
 /// What a policy says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Decision {
     /// The verdict as the wire shows it.
     pub result: PolicyResult,

@@ -12,13 +12,13 @@ use regorus::{
     rvm::program::Program,
     unstable::{AssignOp, BUILTINS, Expr, Import, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead, Span},
 };
+use serde::{Deserialize, Serialize};
 
 use crate::{SHADOW_DIRECTORY, guard};
 
 /// How long a policy may be. The longest that people write by hand have a few hundred lines.
 pub const POLICY_BYTES_MAX: usize = 256 * 1024;
-/// How many rules a policy may have. Values nest at most as deep as rules call each other, and the stack that
-/// evaluations get is made for that.
+/// How many rules a policy may have: more than the longest that people write.
 const RULES_MAX: usize = 1_000;
 
 /// The rules that a decision is made of; `allow` must be there.
@@ -41,7 +41,7 @@ const REFUSED: [(&str, &str); 8] = [
 ];
 
 /// Why a text is no policy.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub struct CompileError {
     /// The file.
     pub file: String,

@@ -15,9 +15,11 @@
 //! machine, and a clock stops it if instructions are slow. What could allocate without limit in a single instruction
 //! (`replace`, `sprintf`, `numbers.range`, …) goes through `guard.rs`, which looks at the sizes first.
 //!
-//! What the engine cannot interrupt is a single comparison of two values that share their parts so often that they are
-//! astronomically large when spelled out. No policy does that by accident. Whoever runs policies of people they do not
-//! know gives each evaluation a thread with [`STACK_BYTES`] of stack and stops waiting for it after a while.
+//! What the engine cannot interrupt is what happens inside one instruction: comparing two values that share their parts so
+//! often that they are astronomically large when spelled out, squaring a number that fills memory, searching a text of
+//! megabytes. Nor does anything stop its parser, which tries nested brackets in all ways. No policy does that by accident.
+//! Whoever runs policies of people they do not know does so in a process that can be killed (`docstore-policy-worker`),
+//! on a thread with [`STACK_BYTES`] of stack.
 //!
 //! # The library
 //!

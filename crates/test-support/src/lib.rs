@@ -7,7 +7,7 @@
 
 mod receiver;
 
-use docstore::{Server, Settings};
+use docstore::{Server, Settings, policy_worker::Program};
 use docstore_database::{Pool, testing::TestDatabase};
 use docstore_service::{Outcome, Shutdown};
 use docstore_settings::Environment;
@@ -20,6 +20,14 @@ pub use receiver::{Behaviour, Received, Receiver};
 
 /// The development identity of the test app, who is also the global admin.
 pub const ADMIN: &str = "admin@example.com";
+
+/// The executable of the server, which cargo builds for the tests of its package, beside the folder of theirs.
+#[must_use]
+pub fn policy_worker() -> Program {
+    let tests = std::env::current_exe().expect("the system knows what runs");
+    let folder = tests.parent().and_then(std::path::Path::parent).expect("cargo puts tests into a folder of a folder");
+    Program::at(folder.join(format!("docstore{}", std::env::consts::EXE_SUFFIX)))
+}
 
 /// A running server on a database of its own.
 pub struct TestApp {
@@ -78,8 +86,15 @@ impl TestApp {
         app
     }
 
+    /// The settings of a server, but that policies are evaluated by the executable of the server: that of the tests is none.
+    fn settings(&self) -> Settings {
+        let mut settings = Settings::from_environment(&self.environment).expect("the test settings are valid");
+        settings.policy_worker = policy_worker();
+        settings
+    }
+
     async fn start_server(&mut self) {
-        let settings = Settings::from_environment(&self.environment).expect("the test settings are valid");
+        let settings = self.settings();
         self.shutdown = Shutdown::new();
         let server = Server::start(settings, self.shutdown.clone()).await.expect("the test server starts");
         self.base_url = format!("http://{}", server.address());
@@ -88,9 +103,8 @@ impl TestApp {
 
     /// Starts one more server on the same database and blobs, as a second replica.
     pub async fn second_server(&self) -> Replica {
-        let settings = Settings::from_environment(&self.environment).expect("the test settings are valid");
         let shutdown = Shutdown::new();
-        let server = Server::start(settings, shutdown.clone()).await.expect("a second server starts");
+        let server = Server::start(self.settings(), shutdown.clone()).await.expect("a second server starts");
         Replica { base_url: format!("http://{}", server.address()), shutdown, server }
     }
 

@@ -22,8 +22,7 @@ fn file(bench: &Bench, random: &mut StdRng) -> File {
     File { path: path(random.random_range(0..bench.files)), bytes: content(random) }
 }
 
-/// The body of a commit of files.
-pub(crate) fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
+fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
     let files = files
         .iter()
         .map(|file| FileChangeRequest {
@@ -40,8 +39,7 @@ pub(crate) fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
     })
 }
 
-/// Creates a branch at the head of `main`.
-pub(crate) async fn create_branch(wire: &mut Wire, repo: &str, name: &str) -> Result<()> {
+async fn create_branch(wire: &mut Wire, repo: &str, name: &str) -> Result<()> {
     let request = CreateBranchRequest { name: name.to_owned(), draft: false };
     let _: CreateBranchResponse = wire.post_json(&format!("/repos/{repo}/-/branch"), &request).await?;
     Ok(())

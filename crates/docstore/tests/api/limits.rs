@@ -13,7 +13,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use crate::support::{REPO, commit, identities::Verified, text_file};
 
 /// How often each limit was reached in this process. Other tests count as well, so only what grows says something.
-fn counts() -> BTreeMap<String, u64> {
+pub(crate) fn counts() -> BTreeMap<String, u64> {
     metrics_text()
         .lines()
         .filter_map(|line| line.strip_prefix("docstore_limit_reached_total{"))
@@ -26,7 +26,7 @@ fn counts() -> BTreeMap<String, u64> {
 }
 
 #[track_caller]
-fn grew(before: &BTreeMap<String, u64>, limit: &str) {
+pub(crate) fn grew(before: &BTreeMap<String, u64>, limit: &str) {
     let (was, is) = (before.get(limit).copied().unwrap_or_default(), counts().get(limit).copied().unwrap_or_default());
     assert!(is > was, "{limit} was reached and not counted: {was}, {is}");
 }

@@ -84,6 +84,11 @@ impl ServerProcess {
         self.child.wait().unwrap();
     }
 
+    /// Its number in the system.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn url(&self) -> String {
         self.address.lock().unwrap().clone()
     }

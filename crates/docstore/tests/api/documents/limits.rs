@@ -86,10 +86,12 @@ const METRICS: &[(&str, &str)] = &[
 const NO_BOUNDS: &[&str] = &["DOCSTORE_MAINTENANCE_SECONDS"];
 
 /// The crates that run in the server, in the order of the page.
-const CRATES: [(&str, &str); 11] = [
+const CRATES: [(&str, &str); 13] = [
     ("service", "Connections"),
     ("docstore", "Requests"),
     ("operations", "Operations"),
+    ("policy", "Policies"),
+    ("policy-worker", "Processes that evaluate policies"),
     ("models", "Names"),
     ("database", "Database"),
     ("blobs", "Contents"),

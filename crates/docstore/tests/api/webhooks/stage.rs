@@ -15,8 +15,9 @@ use docstore_database::{
 };
 use docstore_models::{CreateSubscriptionRequest, Identity, RedeliverRequest, Subscription};
 use docstore_operations::{Limits, Operations, Parts, SubscriptionOwner, Webhooks};
+use docstore_policy_worker::{Bounds, Evaluator};
 use docstore_settings::Environment;
-use docstore_test_support::ADMIN;
+use docstore_test_support::{ADMIN, policy_worker};
 use docstore_webhooks::{Addresses, Sender, Settings};
 use serde_json::json;
 use tempfile::TempDir;
@@ -70,6 +71,7 @@ impl Stage {
         let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", blobs.path().display().to_string())]);
         let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
         Operations::new(Parts {
+            evaluator: Evaluator::new(policy_worker(), Bounds::default()),
             pool: pool.clone(),
             blobs: BlobStore::open(blobs).await.unwrap(),
             limits: Limits::default(),

@@ -12,8 +12,9 @@ use std::sync::Arc;
 use docstore_blobs::BlobStore;
 use docstore_models::Identity;
 use docstore_operations::{Clock, Limits, Operations, Parts, Webhooks};
+use docstore_policy_worker::{Bounds, Evaluator};
 use docstore_settings::Environment;
-use docstore_test_support::{ADMIN, Answer, TestApp};
+use docstore_test_support::{ADMIN, Answer, TestApp, policy_worker};
 use docstore_webhooks::Sender;
 use tokio::sync::Barrier;
 
@@ -98,6 +99,7 @@ pub(crate) async fn operations_at(app: &TestApp, clock: Clock) -> Operations {
     let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
     let webhooks = docstore_webhooks::Settings::from_environment(&environment, true).unwrap();
     Operations::new(Parts {
+        evaluator: Evaluator::new(policy_worker(), Bounds::default()),
         pool: app.pool().await,
         blobs: BlobStore::open(blobs).await.unwrap(),
         limits: Limits::default(),

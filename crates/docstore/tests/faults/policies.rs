@@ -1,0 +1,47 @@
+//! Processes that evaluate policies, beside a server that is killed.
+
+use std::fs;
+
+use docstore_database::testing::TestDatabase;
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+
+use crate::{
+    process::{ServerProcess, ServerSettings},
+    support::{file, until},
+};
+
+/// The processes whose parent is this one, with their arguments.
+fn children(parent: u32) -> Vec<(String, String)> {
+    let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let of = |process: &str, file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
+    processes
+        .filter(|process| of(process, "status").lines().any(|line| line == format!("PPid:\t{parent}")))
+        .map(|process| (process.clone(), of(&process, "cmdline")))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_server_leaves_no_process_and_what_it_knows_is_not_in_theirs() {
+    let database = TestDatabase::create().await;
+    let blobs = tempfile::tempdir().unwrap();
+    let mut server =
+        ServerProcess::start(ServerSettings::new(database.settings().url.expose_secret(), blobs.path())).await;
+    let repo = "/repos/default/default/-";
+    let commit = |branch: &str, files: Vec<Value>| json!({"branch": branch, "message": "m", "files": files});
+    let policy = file(".docstore/policy/a.rego", b"package docstore.a\nallow := true\n");
+    let admin = server.admin();
+    admin.post(&format!("{repo}/commit"), &commit("main", vec![policy])).await.expect(201);
+    admin.post(&format!("{repo}/branch"), &json!({"name": "topic"})).await.expect(201);
+    admin.post(&format!("{repo}/commit"), &commit("topic", vec![file("a", b"1")])).await.expect(201);
+    admin.post(&format!("{repo}/merge"), &json!({"branch": "topic"})).await.expect(200);
+    let workers = children(server.id());
+    let arguments: Vec<&str> = workers.iter().map(|(_, arguments)| arguments.as_str()).collect();
+    assert_eq!(arguments, ["docstore\0policy-worker\0"], "one was enough, and is kept");
+    let [(worker, _)] = &workers[..] else { unreachable!("there is one") };
+    assert!(!fs::read_to_string(format!("/proc/{}/environ", server.id())).unwrap().is_empty());
+    assert_eq!(fs::read_to_string(format!("/proc/{worker}/environ")).unwrap(), "");
+    server.kill();
+    let gone = || std::future::ready((!fs::exists(format!("/proc/{worker}/fd")).unwrap()).then_some(()));
+    until("the worker has ended", gone).await;
+}

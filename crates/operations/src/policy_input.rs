@@ -1,0 +1,146 @@
+//! The document that policies judge by, from rows.
+
+use std::collections::BTreeMap;
+
+use docstore_database::{
+    Transaction, branches::BranchRow, commits::LatestChange, policies::files_of_main, proposals::open_proposal,
+};
+use docstore_models::{PrincipalKind, owner_of_agent};
+use docstore_policy::{
+    CarriedReview, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview, OwnersTree, owners_candidates,
+    parse_owners,
+};
+
+use crate::{
+    Error, Operations, Result,
+    gate::{Actor, GateAction},
+    review_state::{ReviewState, review_state},
+};
+
+/// The longest OWNERS file; one identity takes 320 bytes at most.
+const OWNERS_BYTES_MAX: i64 = 256 * 1024;
+impl Operations {
+    /// The owners of paths, by the OWNERS files on `main`.
+    pub(crate) async fn owners(
+        &self,
+        transaction: &mut Transaction,
+        main_id: i64,
+        paths: &[&str],
+    ) -> Result<BTreeMap<String, Option<Vec<String>>>> {
+        let candidates: Vec<String> = owners_candidates(paths.iter().copied()).into_iter().collect();
+        let files = files_of_main(&mut **transaction, main_id, &candidates).await?;
+        let ids: Vec<i64> = files.iter().map(|file| file.content_id).collect();
+        let texts = self.texts(transaction, &ids, OWNERS_BYTES_MAX).await?;
+        let mut tree = OwnersTree::default();
+        for file in files {
+            match texts.get(&file.content_id) {
+                Some(Ok(text)) => tree.insert(&file.path, parse_owners(text)),
+                // Fewer owners than there are could let something through.
+                Some(Err(message)) => return Err(Error::PolicyFailed(format!("{}: {message}", file.path))),
+                None => {}
+            }
+        }
+        let owners = |path: &str| tree.owners_of(path).map(<[String]>::to_vec);
+        Ok(paths.iter().map(|path| ((*path).to_owned(), owners(path))).collect())
+    }
+
+    /// The document about a branch, or about what moves `main` directly.
+    #[expect(clippy::too_many_arguments, reason = "what a document is made of")]
+    pub(crate) async fn input(
+        &self,
+        transaction: &mut Transaction,
+        repo: &str,
+        actor: &Actor,
+        main: &BranchRow,
+        branch: &BranchRow,
+        changes: &[LatestChange],
+        paths: &[&str],
+    ) -> Result<(Input, ReviewState)> {
+        let direct = main.id == branch.id;
+        let review =
+            if direct { ReviewState::default() } else { review_state(transaction, main.id, branch, changes).await? };
+        let proposal = if direct { None } else { open_proposal(&mut **transaction, branch.id).await? };
+        let mut input = Input {
+            actor: actor.identity.clone(),
+            actor_roles: actor.role.iter().map(|role| role.as_str().to_owned()).collect(),
+            action: GateAction::Merge.as_str().to_owned(),
+            repo: repo.to_owned(),
+            branch: branch.name.clone(),
+            draft: branch.draft,
+            changed_paths: (!paths.is_empty()).then(|| paths.iter().map(|path| (*path).to_owned()).collect()),
+            owners: self.owners(transaction, main.id, paths).await?,
+            head_sequence: branch.head_sequence,
+            base_sequence: if direct { branch.head_sequence } else { branch.base_sequence },
+            proposal: proposal.map(|proposal| InputProposal {
+                id: proposal.id.to_string(),
+                base_branch: proposal.base_branch,
+                title: proposal.title,
+                state: proposal.state.as_str().to_owned(),
+            }),
+            actor_kind: actor.kind.as_str().to_owned(),
+            actor_on_behalf_of: actor.on_behalf_of.clone(),
+            ..Input::default()
+        };
+        if direct {
+            // Whoever commits to main is who wrote it, as far as can be known before it is there.
+            input.authors = vec![actor.identity.clone()];
+            input.last_pusher = Some(actor.identity.clone());
+        }
+        describe(&mut input, &review);
+        Ok((input, review))
+    }
+}
+
+/// Writes what was said about a branch into a document, and what everybody in it is.
+fn describe(input: &mut Input, review: &ReviewState) {
+    input.reviews = review
+        .reviews
+        .iter()
+        .map(|review| InputReview {
+            reviewer: review.reviewer.clone(),
+            status: review.status.as_str().to_owned(),
+            sequence: review.sequence,
+        })
+        .collect();
+    input.carried_reviews = review
+        .carried
+        .iter()
+        .map(|carried| CarriedReview {
+            reviewer: carried.review.reviewer.clone(),
+            status: carried.review.status.as_str().to_owned(),
+            sequence: carried.review.sequence,
+            identical: carried.identical,
+            moved_paths: carried.moved_paths.clone(),
+        })
+        .collect();
+    input.check_runs = review
+        .checks
+        .iter()
+        .map(|check| InputCheckRun {
+            check_name: check.check_name.clone(),
+            status: check.state.status().as_str().to_owned(),
+            sequence: check.sequence,
+            state: check.state.as_str().to_owned(),
+        })
+        .collect();
+    let people = &review.contributors;
+    input.authors.extend(people.authors.iter().cloned());
+    input.co_authors.extend(people.co_authors.iter().cloned());
+    if people.last_pusher.is_some() {
+        input.last_pusher.clone_from(&people.last_pusher);
+    }
+    let mut principals: BTreeMap<String, InputPrincipal> = BTreeMap::new();
+    let named = input.authors.iter().chain(&input.co_authors).chain(&input.last_pusher).chain([&input.actor]);
+    let named = named.chain(input.reviews.iter().map(|review| &review.reviewer));
+    for identity in named.chain(input.carried_reviews.iter().map(|review| &review.reviewer)) {
+        principals.entry(identity.clone()).or_insert_with(|| InputPrincipal {
+            kind: PrincipalKind::of(identity).as_str().to_owned(),
+            on_behalf_of: owner_of_agent(identity).map(str::to_owned),
+        });
+    }
+    if let Some(actor) = principals.get_mut(&input.actor) {
+        actor.kind.clone_from(&input.actor_kind);
+        actor.on_behalf_of.clone_from(&input.actor_on_behalf_of);
+    }
+    input.principals = principals;
+}
