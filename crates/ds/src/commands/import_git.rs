@@ -55,6 +55,9 @@ pub(crate) struct Arguments {
     /// Make each commit one of yours, with its author in the message.
     #[arg(long)]
     as_commits: bool,
+    /// Import into main against policies that allow an admin to, and say why. It is recorded.
+    #[arg(long = "override", value_name = "REASON")]
+    override_reason: Option<String>,
     /// Only count.
     #[arg(long)]
     dry_run: bool,
@@ -74,7 +77,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let branch = arguments.branch.as_str();
     let into = find_branch(&repo, branch).await?;
     if squash {
-        return import_squashed(session, &repo, &git, (&head, &revision), branch, arguments.dry_run).await;
+        return import_squashed(session, &repo, &git, (&head, &revision), &arguments).await;
     }
     let order = if arguments.first_parent { Order::FirstParent } else { Order::Topological };
     let all = git.list(&head, order)?;
@@ -82,6 +85,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let mut import = Import {
         branch: branch.to_owned(),
         author: workspace.config().author.clone(),
+        override_reason: arguments.override_reason.clone(),
         head_sequence: into.head_sequence,
         done: 0,
         total: all.len(),
@@ -133,6 +137,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
 struct Import {
     branch: String,
     author: String,
+    override_reason: Option<String>,
     head_sequence: i64,
     done: usize,
     total: usize,
@@ -265,7 +270,7 @@ async fn send(repo: &RepoClient, import: &mut Import, batch: &Batch) -> Result<(
         branch: import.branch.clone(),
         commits,
         expected_head: Some(import.head_sequence),
-        override_reason: None,
+        override_reason: import.override_reason.clone(),
     };
     let done = repo.import(&request).await.map_err(|error| {
         let failure = Failure::from(error);
@@ -292,7 +297,7 @@ async fn commit(repo: &RepoClient, import: &Import, batch: &Batch) -> Result<(),
             message,
             files: files.clone(),
             expected_head: None,
-            override_reason: None,
+            override_reason: import.override_reason.clone(),
         };
         repo.commit_as(&request, &import.author).await.map_err(|error| {
             let mut failure = Failure::from(error);
@@ -308,9 +313,9 @@ async fn import_squashed(
     repo: &RepoClient,
     git: &Repository,
     (head, revision): (&str, &str),
-    branch: &str,
-    dry_run: bool,
+    arguments: &Arguments,
 ) -> Result<(), Failure> {
+    let branch = arguments.branch.as_str();
     let new_server = has_log(repo, branch).await?;
     let limits = if new_server { SQUASHED } else { ONE_COMMIT };
     let mut batches = read_ahead(git, vec![head.to_owned()], git.empty_tree()?, limits, KnownContents::default())?;
@@ -322,7 +327,7 @@ async fn import_squashed(
     let Some((commit, files)) = batch.commits.first() else { return Err(Failure::new("git has no such commit")) };
     let count = files.len();
     session.say(format!("Collecting files from HEAD... {count} files"));
-    if dry_run {
+    if arguments.dry_run {
         return Ok(());
     }
     session.say("Importing as single commit...");
@@ -333,7 +338,7 @@ async fn import_squashed(
         message,
         files: files.clone(),
         expected_head: None,
-        override_reason: None,
+        override_reason: arguments.override_reason.clone(),
     };
     let author = session.workspace()?.config().author.clone();
     repo.commit_as(&request, &author).await?;

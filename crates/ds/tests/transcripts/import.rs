@@ -285,6 +285,20 @@ async fn squash_makes_one_commit() {
 }
 
 #[tokio::test]
+async fn a_reason_to_override_policies_goes_with_every_way_to_import() {
+    for way in [&[][..], &["--as-commits"], &["--mode", "squash"]] {
+        let stage = Stage::new().await;
+        let alice = stage.workspace("alice").await;
+        let folder = tempfile::tempdir().unwrap();
+        let git = Git::init(folder.path());
+        git.write("a", "1");
+        git.commit("one");
+        import(&alice, &[&[folder.path().to_str().unwrap(), "--override", "the old history"], way].concat()).await;
+        assert_eq!(stage.model().lock().unwrap().overrides, [Some("the old history".to_owned())], "{way:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_imported_is_told() {
     let stage = Stage::new().await;
     let alice = stage.workspace("alice").await;

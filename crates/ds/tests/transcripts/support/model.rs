@@ -71,6 +71,8 @@ pub(crate) struct Model {
     pub(crate) hashes: bool,
     /// What the server was asked, method and path.
     pub(crate) requests: Vec<String>,
+    /// Why commits and imports go against policies, one for each request.
+    pub(crate) overrides: Vec<Option<String>>,
     /// Requests of which the answer is lost after the work is done, by what their line begins with.
     pub(crate) lose_answers: Vec<String>,
     pub(crate) answers: BTreeMap<String, (u16, String)>,
@@ -90,6 +92,7 @@ impl Model {
             planted: Vec::new(),
             hashes: true,
             requests: Vec::new(),
+            overrides: Vec::new(),
             lose_answers: Vec::new(),
             answers: BTreeMap::new(),
         };

@@ -373,6 +373,7 @@ impl Request<'_> {
 
     fn commit(&self, model: &mut Model) -> Answer {
         let request: CommitRequest = self.parse();
+        model.overrides.push(request.override_reason.clone());
         let branch = model.branch(&request.branch)?;
         if branch.status != BranchStatus::Active {
             return Err(refused(409, "BRANCH_NOT_ACTIVE", "branch is not active"));
@@ -517,6 +518,7 @@ impl Request<'_> {
 
     fn import(&self, model: &mut Model) -> Answer {
         let request: ImportRequest = self.parse();
+        model.overrides.push(request.override_reason.clone());
         model.check_head(&request.branch, request.expected_head)?;
         // What a hash names must be there before the batch.
         let files = || request.commits.iter().flat_map(|commit| &commit.files);
