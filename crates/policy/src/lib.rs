@@ -32,6 +32,7 @@
 )]
 
 mod cases;
+mod check;
 mod decide;
 mod door;
 mod guard;
