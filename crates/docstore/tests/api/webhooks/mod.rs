@@ -200,6 +200,43 @@ async fn one_delivery_can_be_had_again() {
 }
 
 #[tokio::test]
+async fn a_backlog_of_several_batches_arrives_in_order_and_each_event_once() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::start(Behaviour::Status(200)).await;
+    let id = stage.subscribe(ADMIN, receiver.url(), None).await.id;
+    // More than two batches, and then exactly one.
+    for numbers_sent in [1..=120, 121..=170] {
+        let count = numbers_sent.clone().count();
+        stage.log(numbers_sent).await;
+        assert_eq!(stage.deliver().await, count);
+    }
+    let received = receiver.received();
+    assert_eq!(numbers(&received), (1..=170).collect::<Vec<i64>>());
+    let mut previous = None;
+    for one in &received {
+        assert_eq!(one.number("x-docstore-previous-sequence"), previous);
+        previous = one.number("x-docstore-sequence");
+    }
+    assert_eq!(stage.deliver().await, 0);
+    // The turn was given back: nothing has to run out before the next event.
+    stage.log([171]).await;
+    assert_eq!(stage.deliver().await, 1);
+    assert_eq!(stage.subscription(id).await.suspended_at, None);
+}
+
+#[tokio::test]
+async fn what_has_no_position_yet_waits_for_nothing_else() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::start(Behaviour::Status(200)).await;
+    stage.subscribe(ADMIN, receiver.url(), None).await;
+    log_events(&stage.pool, &[stage.event(1)]).await.unwrap();
+    assert_eq!(stage.deliver().await, 0);
+    stage.sequence().await;
+    assert_eq!(stage.deliver().await, 1, "although the clock stands still");
+    assert_eq!(numbers(&receiver.received()), [1]);
+}
+
+#[tokio::test]
 async fn transactions_that_commit_out_of_order_are_delivered_in_the_order_of_the_log() {
     let stage = Stage::new().await;
     let receiver = Receiver::start(Behaviour::Status(200)).await;
