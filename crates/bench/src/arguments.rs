@@ -23,6 +23,15 @@ pub(crate) struct Arguments {
     #[arg(long, env = "DOCSTORE_BENCH_TOKEN", hide_env_values = true)]
     pub(crate) token: Option<String>,
 
+    /// Who approves what is merged under policies: somebody else than the caller. A server in development believes the
+    /// name; others need the token below.
+    #[arg(long, default_value = "reviewer@example.com")]
+    pub(crate) reviewer: String,
+
+    /// A bearer token of the reviewer.
+    #[arg(long, env = "DOCSTORE_BENCH_REVIEWER_TOKEN", hide_env_values = true)]
+    pub(crate) reviewer_token: Option<String>,
+
     /// The server's own database, as a superuser: it is copied, and the bare SQL writes to the copy.
     #[arg(long)]
     pub(crate) database_url: Option<String>,

@@ -5,7 +5,7 @@ use anyhow::Result;
 use crate::{
     Arguments, Size,
     floor::Floor,
-    lines::{client, commits, large, prepare, reads, streams},
+    lines::{client, commits, large, policies, prepare, reads, streams, webhooks},
     machine::{self, Memory},
     report::Report,
     wire::Target,
@@ -81,6 +81,8 @@ impl Bench {
             self.history.clear();
         }
         client::import(self).await?;
+        policies::merges(self).await?;
+        webhooks::webhooks(self).await?;
         streams::streams(self).await?;
         large::large_file(self).await?;
         large::peak_memory(self)?;
@@ -92,17 +94,20 @@ impl Bench {
 
     /// What may depend on the length of the history.
     async fn measure_history(&mut self) -> Result<()> {
-        if let Some(floor) = &self.floor {
-            let target = self.target.clone();
-            let path = format!("/repos/{}/-/tree?limit=1", self.repo);
-            floor.make_copy(async || is_ready(&target, &path).await).await?;
-        }
+        self.copy_database(&self.repo).await?;
         reads::files(self, CLIENTS).await?;
         reads::trees(self).await?;
         reads::archive(self).await?;
         commits::commit_one(self, 1).await?;
         commits::commit_one(self, CLIENTS).await?;
         commits::commit_and_merge_many(self).await
+    }
+
+    /// Copies the database for the floor, if there is one, as it is with this repo.
+    pub(crate) async fn copy_database(&self, repo: &str) -> Result<()> {
+        let Some(floor) = &self.floor else { return Ok(()) };
+        let path = format!("/repos/{repo}/-/tree?limit=1");
+        floor.make_copy(async || is_ready(&self.target, &path).await).await
     }
 }
 

@@ -15,6 +15,7 @@ mod git_server;
 mod lines;
 mod machine;
 mod measure;
+mod receiver;
 mod report;
 mod wire;
 mod workload;

@@ -33,6 +33,8 @@ pub(crate) struct Target {
     host: HeaderValue,
     prefix: String,
     authorization: Option<HeaderValue>,
+    /// Who it is, for a server in development that takes everybody's word for it.
+    identity: Option<HeaderValue>,
 }
 
 impl Target {
@@ -41,19 +43,22 @@ impl Target {
         ensure!(url.scheme() == "http", "only http is spoken here; put a proxy before a server that speaks https");
         let host = url.host_str().context("the URL has no host")?;
         let port = url.port_or_known_default().unwrap_or(80);
-        let authorization = match &arguments.token {
-            None => None,
-            Some(token) => {
-                let mut value = HeaderValue::try_from(format!("Bearer {token}")).context("the token is not text")?;
-                value.set_sensitive(true);
-                Some(value)
-            }
-        };
+        let authorization = arguments.token.as_deref().map(bearer).transpose()?;
         Ok(Self {
             address: format!("{host}:{port}"),
             host: HeaderValue::try_from(format!("{host}:{port}"))?,
             prefix: url.path().trim_end_matches('/').to_owned(),
             authorization,
+            identity: None,
+        })
+    }
+
+    /// The same server for somebody else: by their token, or by their name alone in development.
+    pub(crate) fn of(&self, identity: &str, token: Option<&str>) -> Result<Self> {
+        Ok(Self {
+            authorization: token.map(bearer).transpose()?,
+            identity: Some(HeaderValue::try_from(identity).context("the identity is not text")?),
+            ..self.clone()
         })
     }
 
@@ -78,6 +83,12 @@ impl Target {
         }
         Ok(wires)
     }
+}
+
+fn bearer(token: &str) -> Result<HeaderValue> {
+    let mut value = HeaderValue::try_from(format!("Bearer {token}")).context("the token is not text")?;
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 /// One open connection.
@@ -105,6 +116,9 @@ impl Wire {
             .header(HOST, self.target.host.clone());
         if let Some(authorization) = &self.target.authorization {
             builder = builder.header(AUTHORIZATION, authorization.clone());
+        }
+        if let Some(identity) = &self.target.identity {
+            builder = builder.header("x-docstore-identity", identity.clone());
         }
         let size = body.size_hint().exact();
         if size != Some(0) {
@@ -153,6 +167,11 @@ impl Wire {
     /// `POST` of JSON that is there already.
     pub(crate) async fn post(&mut self, path: &str, body: Bytes) -> Result<Bytes> {
         self.answer(Method::POST, path, full(body)).await
+    }
+
+    /// `PUT` of a value.
+    pub(crate) async fn put_json(&mut self, path: &str, body: &impl Serialize) -> Result<()> {
+        self.answer(Method::PUT, path, full(json(body)?)).await.map(|_| ())
     }
 
     /// `POST` of a value, and its answer as one.

@@ -1,9 +1,9 @@
 //! The outbox on its way out: turns, deliveries, attempts (migration 9).
 //!
 //! **Invariant: a subscription gets its deliveries in the order of the log.** Whoever delivers to a subscription holds its
-//! turn, alone. It gives positions to the deliveries whose events have theirs ([`place_deliveries`]), and takes pending ones
-//! by position ([`next_deliveries`]). Positions of events become visible in order (see `event_log`), so behind what was
-//! placed nothing lower can appear, but for what somebody asked to have again.
+//! turn, alone. It gives positions to the deliveries whose events have theirs, and takes pending ones by position
+//! ([`next_deliveries`]). Positions of events become visible in order (see `event_log`), so behind what was placed nothing
+//! lower can appear, but for what somebody asked to have again.
 //!
 //! **Invariant: nothing is lost.** A row is pending until an answer was recorded for it by the holder of the turn. A process
 //! that dies in between loses its turn when it runs out, and the next holder sends again: at least once.
@@ -15,8 +15,8 @@ use uuid::Uuid;
 
 use crate::{Result, error::timestamp};
 
-/// Takes the turns of subscriptions that have something to send and may send it now, those that waited longest first.
-/// Turns that somebody else is just taking are left to them.
+/// Takes the turns of subscriptions that have something to send and may send it now, those that waited longest first. What
+/// has no position yet cannot be sent, and whoever gives it one wakes the senders. Turns that somebody else is just taking are left to them.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -34,13 +34,18 @@ pub async fn take_turns(
             SELECT t.subscription_id
             FROM delivery_turns t
             JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
+            -- One look into the index for each turn, however much waits behind the first: without the limit this would
+            -- be a join with all that is pending. What has a position comes first in the index.
+            CROSS JOIN LATERAL (
+                SELECT FROM event_outbox o
+                JOIN event_log e ON e.id = o.event_log_id AND e.position IS NOT NULL
+                WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
+                ORDER BY o.position
+                LIMIT 1
+            ) pending
             WHERE t.next_attempt <= $3
                 AND (t.held_until IS NULL OR t.held_until <= $3)
                 AND (t.failures > 0) = $2
-                AND EXISTS (
-                    SELECT FROM event_outbox o
-                    WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
-                )
             ORDER BY t.next_attempt
             LIMIT $5
             FOR UPDATE OF t SKIP LOCKED
@@ -71,11 +76,13 @@ pub async fn next_turn(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> Res
         SELECT min(greatest(t.next_attempt, t.held_until))
         FROM delivery_turns t
         JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
+        CROSS JOIN LATERAL (
+            SELECT FROM event_outbox o
+            WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
+            ORDER BY o.position
+            LIMIT 1
+        ) pending
         WHERE greatest(t.next_attempt, t.held_until) > $1
-            AND EXISTS (
-                SELECT FROM event_outbox o
-                WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
-            )
         "#,
         now,
     )
@@ -152,18 +159,47 @@ pub async fn target(
     .await?)
 }
 
-/// Gives positions to pending deliveries whose events have theirs, lowest first, at most so many. Only for the holder of
-/// the turn.
+/// A delivery whose turn it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DueDelivery {
+    /// The delivery.
+    pub id: Uuid,
+    /// How often it was tried.
+    pub attempts: i32,
+    /// Its place in the log.
+    pub position: i64,
+    /// The place of the one before it.
+    pub previous_position: Option<i64>,
+    /// The id of the event.
+    pub event_id: Uuid,
+    /// The envelope, as it is sent.
+    pub payload: String,
+}
+
+/// Bounds of what is read at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BatchBounds {
+    /// The most deliveries that get their positions.
+    pub placed_rows_max: i64,
+    /// The most deliveries.
+    pub rows_max: i64,
+    /// The bytes of their payloads; at least one delivery is read, however large.
+    pub bytes_max: i64,
+}
+
+/// Gives positions to pending deliveries whose events have theirs, and reads the next ones, in order. Only for the holder of
+/// the turn; for anybody else there is nothing.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn place_deliveries(
+pub async fn next_deliveries(
     executor: impl PgExecutor<'_>,
     subscription_id: Uuid,
     holder: Uuid,
-    limit: i64,
-) -> Result<()> {
-    sqlx::query!(
+    bounds: BatchBounds,
+) -> Result<Vec<DueDelivery>> {
+    Ok(sqlx::query_as!(
+        DueDelivery,
         r#"
         WITH turn AS (
             SELECT last_position FROM delivery_turns WHERE subscription_id = $1 AND holder = $2
@@ -190,71 +226,47 @@ pub async fn place_deliveries(
             SET position = numbered.position, previous_position = numbered.previous
             FROM numbered
             WHERE o.id = numbered.id
-        )
-        UPDATE delivery_turns
-        SET last_position = greatest(last_position, highest.position)
-        FROM (SELECT max(position) AS position FROM numbered) highest
-        WHERE subscription_id = $1 AND holder = $2 AND highest.position IS NOT NULL
-        "#,
-        subscription_id,
-        holder,
-        limit,
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
-}
-
-/// A delivery whose turn it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DueDelivery {
-    /// The delivery.
-    pub id: Uuid,
-    /// How often it was tried.
-    pub attempts: i32,
-    /// Its place in the log.
-    pub position: i64,
-    /// The place of the one before it.
-    pub previous_position: Option<i64>,
-    /// The id of the event.
-    pub event_id: Uuid,
-    /// The envelope, as it is sent.
-    pub payload: String,
-}
-
-/// The next placed deliveries of a subscription, in order, within bounds; at least one, however large.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn next_deliveries(
-    executor: impl PgExecutor<'_>,
-    subscription_id: Uuid,
-    rows_max: i64,
-    bytes_max: i64,
-) -> Result<Vec<DueDelivery>> {
-    Ok(sqlx::query_as!(
-        DueDelivery,
-        r#"
-        SELECT id, attempts, position AS "position!", previous_position, event_id, payload
-        FROM (
-            SELECT
-                o.id, o.attempts, o.position, o.previous_position, e.event_id, e.payload,
-                sum(octet_length(e.payload)) OVER (ORDER BY o.position) - octet_length(e.payload) AS bytes_before
-            FROM (
+            RETURNING o.id, o.attempts, o.position, o.previous_position, o.event_log_id
+        ),
+        moved AS (
+            UPDATE delivery_turns
+            SET last_position = greatest(last_position, highest.position)
+            FROM (SELECT max(position) AS position FROM numbered) highest
+            WHERE subscription_id = $1 AND holder = $2 AND highest.position IS NOT NULL
+        ),
+        -- What is being placed still shows as it was before: it comes from there alone.
+        due AS (
+            (
                 SELECT id, attempts, position, previous_position, event_log_id
                 FROM event_outbox
                 WHERE subscription_id = $1 AND delivered_at IS NULL AND dead_at IS NULL AND position IS NOT NULL
+                    AND EXISTS (SELECT FROM turn)
                 ORDER BY position
-                LIMIT $2
-            ) o
-            JOIN event_log e ON e.id = o.event_log_id
-        ) due
-        WHERE bytes_before < $3
+                LIMIT $4
+            )
+            UNION ALL
+            SELECT id, attempts, position, previous_position, event_log_id FROM placed
+            ORDER BY position
+            LIMIT $4
+        )
+        SELECT
+            id AS "id!", attempts AS "attempts!", position AS "position!", previous_position, event_id AS "event_id!",
+            payload AS "payload!"
+        FROM (
+            SELECT
+                due.id, due.attempts, due.position, due.previous_position, e.event_id, e.payload,
+                sum(octet_length(e.payload)) OVER (ORDER BY due.position) - octet_length(e.payload) AS bytes_before
+            FROM due
+            JOIN event_log e ON e.id = due.event_log_id
+        ) sized
+        WHERE bytes_before < $5
         ORDER BY position
         "#,
         subscription_id,
-        rows_max,
-        bytes_max,
+        holder,
+        bounds.placed_rows_max,
+        bounds.rows_max,
+        bounds.bytes_max,
     )
     .fetch_all(executor)
     .await?)
@@ -276,10 +288,10 @@ pub struct Attempt<'a> {
 /// What follows from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is delivered, and the turn goes on until a time.
+    /// It is delivered.
     Delivered {
-        /// The new end of the turn.
-        held_until: DateTime<Utc>,
+        /// The new end of the turn; `None` when it ends with this delivery.
+        held_until: Option<DateTime<Utc>>,
     },
     /// It is tried again at a time, and the turn ends.
     Again {
@@ -304,10 +316,10 @@ pub async fn record_attempt(
     verdict: Verdict,
     now: DateTime<Utc>,
 ) -> Result<bool> {
-    let (held_until, again_at, dead) = match verdict {
-        Verdict::Delivered { held_until } => (Some(held_until), None, false),
-        Verdict::Again { at } => (None, Some(at), false),
-        Verdict::Dead => (None, None, true),
+    let (delivered, held_until, again_at, dead) = match verdict {
+        Verdict::Delivered { held_until } => (true, held_until, None, false),
+        Verdict::Again { at } => (false, None, Some(at), false),
+        Verdict::Dead => (false, None, None, true),
     };
     let row = sqlx::query!(
         r#"
@@ -317,7 +329,7 @@ pub async fn record_attempt(
                 held_until = $4,
                 holder = CASE WHEN $4::timestamptz IS NULL THEN NULL ELSE holder END,
                 failures = CASE WHEN $5::timestamptz IS NULL THEN 0 ELSE failures + 1 END,
-                next_attempt = coalesce($5, next_attempt)
+                next_attempt = coalesce($5, CASE WHEN $4::timestamptz IS NULL THEN $7::timestamptz END, next_attempt)
             WHERE subscription_id = $1 AND holder = $2
             RETURNING subscription_id
         ),
@@ -325,7 +337,7 @@ pub async fn record_attempt(
             UPDATE event_outbox
             SET
                 attempts = attempts + 1,
-                delivered_at = CASE WHEN $4::timestamptz IS NOT NULL THEN $7::timestamptz END,
+                delivered_at = CASE WHEN $12 THEN $7::timestamptz END,
                 dead_at = CASE WHEN $6 THEN $7::timestamptz END,
                 next_attempt = coalesce($5, event_outbox.next_attempt),
                 last_error = $11
@@ -350,6 +362,7 @@ pub async fn record_attempt(
         attempt.duration_ms,
         attempt.status,
         attempt.error,
+        delivered,
     )
     .fetch_one(executor)
     .await?;

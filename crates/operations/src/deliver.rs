@@ -18,7 +18,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_database::{
     access::has_role,
-    deliveries::{self, Attempt, DueDelivery, Target, Verdict},
+    deliveries::{self, Attempt, BatchBounds, DueDelivery, Target, Verdict},
     event_log::log_events,
     subscriptions::suspend_subscription,
 };
@@ -56,14 +56,14 @@ const BATCH_BYTES_MAX: i64 = 256 * 1024;
 /// The most deliveries that get their positions in one statement.
 const PLACED_ROWS_MAX: i64 = 10_000;
 
+const BATCH: BatchBounds =
+    BatchBounds { placed_rows_max: PLACED_ROWS_MAX, rows_max: BATCH_DELIVERIES_MAX, bytes_max: BATCH_BYTES_MAX };
+
 /// How often the outbox is looked at without having been told.
 const POLL_INTERVAL: Duration = Duration::from_secs(5);
 
 /// How long the loop gathers after each look, so that many events share one.
 const GATHERING_PAUSE: Duration = Duration::from_millis(10);
-
-/// The pause of a subscription whose deliveries wait for events that have no position yet.
-const UNPLACED_PAUSE_MILLISECONDS: i64 = 100;
 
 /// The pause after the database failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
@@ -234,24 +234,22 @@ impl Operations {
                 let reason = format!("{} may no longer read what this is about", target.created_by);
                 return self.suspend(turn, &target, &reason, None).await;
             }
-            deliveries::place_deliveries(self.pool(), subscription_id, holder, PLACED_ROWS_MAX).await?;
-            let batch =
-                deliveries::next_deliveries(self.pool(), subscription_id, BATCH_DELIVERIES_MAX, BATCH_BYTES_MAX)
-                    .await?;
-            if batch.is_empty() {
-                let pause =
-                    if *tried == 0 { TimeDelta::milliseconds(UNPLACED_PAUSE_MILLISECONDS) } else { TimeDelta::zero() };
-                deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now() + pause).await?;
+            let batch = deliveries::next_deliveries(self.pool(), subscription_id, holder, BATCH).await?;
+            let Some(last) = batch.len().checked_sub(1) else {
+                deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                 return Ok(());
-            }
+            };
+            // Then the turn ends with the last one: whatever has come meanwhile is found with the turns that are due.
+            let is_all = is_all(&batch);
             let secrets = secrets_of(&target);
-            for due in batch {
+            for (index, due) in batch.iter().enumerate() {
                 if *stopping.borrow() || begun.elapsed() > TURN_PAUSE {
                     deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                     return Ok(());
                 }
                 *tried += 1;
-                if !self.attempt(turn, &target, &secrets, &due).await? {
+                let ends_turn = is_all && index == last;
+                if !self.attempt(turn, &target, &secrets, due, ends_turn).await? {
                     return Ok(());
                 }
             }
@@ -259,7 +257,14 @@ impl Operations {
     }
 
     /// Sends one delivery and records what came of it. `false` when the turn is over.
-    async fn attempt(&self, turn: Turn, target: &Target, secrets: &[SecretString], due: &DueDelivery) -> Result<bool> {
+    async fn attempt(
+        &self,
+        turn: Turn,
+        target: &Target,
+        secrets: &[SecretString],
+        due: &DueDelivery,
+        ends_turn: bool,
+    ) -> Result<bool> {
         let started_at = self.now();
         let place = Place {
             id: due.id,
@@ -280,8 +285,9 @@ impl Operations {
         let now = self.now();
         let Some(error) = &sent.error else {
             metrics::counter!("docstore_webhook_attempts_total", "outcome" => "delivered").increment(1);
-            let verdict = Verdict::Delivered { held_until: turn_end(now) };
-            return self.record(turn, due, started_at, &sent, verdict, now).await;
+            let verdict = Verdict::Delivered { held_until: (!ends_turn).then(|| turn_end(now)) };
+            let held = self.record(turn, due, started_at, &sent, verdict, now).await?;
+            return Ok(held && !ends_turn);
         };
         tracing::debug!(subscription = %turn.subscription_id, delivery = %due.id, error, "a webhook was not delivered");
         if place.attempt >= ATTEMPTS_MAX {
@@ -387,6 +393,13 @@ fn attempt_of(started_at: DateTime<Utc>, sent: &Sent) -> Attempt<'_> {
         status: sent.status.map(i32::from),
         error: sent.error.as_deref(),
     }
+}
+
+/// Whether a batch holds everything that there was, as far as its bounds tell.
+fn is_all(batch: &[DueDelivery]) -> bool {
+    let bytes: usize = batch.iter().map(|due| due.payload.len()).sum();
+    let below = |number: usize, bound: i64| i64::try_from(number).is_ok_and(|number| number < bound);
+    below(batch.len(), BATCH_DELIVERIES_MAX) && below(bytes, BATCH_BYTES_MAX)
 }
 
 fn turn_end(now: DateTime<Utc>) -> DateTime<Utc> {

@@ -94,7 +94,8 @@ impl Sender {
             .no_gzip()
             .no_zstd()
             .pool_idle_timeout(Duration::from_secs(IDLE_CONNECTION_SECONDS_MAX))
-            .pool_max_idle_per_host(1)
+            // Many subscriptions may go to one host, each on a connection of its own while it sends.
+            .pool_max_idle_per_host(settings.concurrent_max)
             .dns_resolver(std::sync::Arc::new(addresses.clone()))
             .build()?;
         Ok(Self { http, addresses, timeout: settings.timeout })

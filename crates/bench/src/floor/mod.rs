@@ -2,6 +2,7 @@
 //! driver on the same PostgreSQL with the same number of clients. One connection per client and no pool; statements are
 //! prepared once. What is written goes to a copy of the server's database, so both sides start from the same pages.
 
+pub(crate) mod deliveries;
 pub(crate) mod reads;
 pub(crate) mod writes;
 

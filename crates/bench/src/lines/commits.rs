@@ -22,7 +22,8 @@ fn file(bench: &Bench, random: &mut StdRng) -> File {
     File { path: path(random.random_range(0..bench.files)), bytes: content(random) }
 }
 
-fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
+/// The body of a commit of files.
+pub(crate) fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
     let files = files
         .iter()
         .map(|file| FileChangeRequest {
@@ -39,7 +40,8 @@ fn commit_body(branch: &str, files: &[File]) -> Result<Bytes> {
     })
 }
 
-async fn create_branch(wire: &mut Wire, repo: &str, name: &str) -> Result<()> {
+/// Creates a branch at the head of `main`.
+pub(crate) async fn create_branch(wire: &mut Wire, repo: &str, name: &str) -> Result<()> {
     let request = CreateBranchRequest { name: name.to_owned(), draft: false };
     let _: CreateBranchResponse = wire.post_json(&format!("/repos/{repo}/-/branch"), &request).await?;
     Ok(())

@@ -3,9 +3,11 @@
 pub(crate) mod client;
 pub(crate) mod commits;
 pub(crate) mod large;
+pub(crate) mod policies;
 pub(crate) mod prepare;
 pub(crate) mod reads;
 pub(crate) mod streams;
+pub(crate) mod webhooks;
 
 use std::time::Duration;
 

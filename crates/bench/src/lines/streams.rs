@@ -35,7 +35,7 @@ type Arrival = (i64, Instant);
 
 /// The sequence in the frame of a commit's event. Parsing a thousand copies of each event as JSON would be the
 /// generator's largest cost.
-fn sequence_of(frame: &[u8]) -> Option<i64> {
+pub(crate) fn sequence_of(frame: &[u8]) -> Option<i64> {
     const MARK: &[u8] = b"\"sequence\":";
     let at = frame.windows(MARK.len()).position(|window| window == MARK)? + MARK.len();
     let digits: Vec<u8> = frame[at..].iter().copied().take_while(u8::is_ascii_digit).collect();
