@@ -109,6 +109,7 @@ impl Operations {
             role: None,
             kind: PrincipalKind::System,
             on_behalf_of: Some(asked_by.to_owned()),
+            no_override: Some("nothing overrides by itself"),
         };
         let request = MergeRequest { branch: due.branch.clone(), ..MergeRequest::default() };
         match self.merge_as(maintainer, &actor, None, &request, Some(asked_by)).await {

@@ -17,7 +17,7 @@ use docstore_database::{
     commits::LatestChange,
     policies::{MainFile, NewVerdict, store_verdict},
 };
-use docstore_models::{EventData, MergeStatus, PolicyResult, PrincipalKind, Requirement, Role, VerdictOutcome};
+use docstore_models::{Action, EventData, MergeStatus, PolicyResult, PrincipalKind, Requirement, Role, VerdictOutcome};
 use docstore_policy::{InputOverride, is_policy};
 
 use crate::{
@@ -58,6 +58,8 @@ pub(crate) struct Actor {
     pub(crate) role: Option<Role>,
     pub(crate) kind: PrincipalKind,
     pub(crate) on_behalf_of: Option<String>,
+    /// Why they may not override policies, if they may not.
+    pub(crate) no_override: Option<&'static str>,
 }
 
 impl Actor {
@@ -67,8 +69,23 @@ impl Actor {
             role: Some(access.role()),
             kind: access.caller().kind(),
             on_behalf_of: access.caller().on_behalf_of().map(|owner| owner.as_str().to_owned()),
+            no_override: no_override(access),
         }
     }
+}
+
+/// Why somebody may not override policies. It is the right of an admin who acts as one: the role of whoever made a token
+/// is not what the token was made for, and an agent is never more than its owner's helper.
+fn no_override(access: &Access) -> Option<&'static str> {
+    let caller = access.caller();
+    if caller.kind() != PrincipalKind::Person {
+        return Some("only people may override");
+    }
+    if access.role() < Role::Admin {
+        return Some("only an admin may override");
+    }
+    let acts_as_admin = caller.token().is_none_or(|token| token.scope.actions.contains(&Action::Admin));
+    (!acts_as_admin).then_some("overriding takes a token with the action 'admin'")
 }
 
 /// A refusal by policies.
@@ -204,26 +221,30 @@ impl Operations {
         // Otherwise a policy that is broken, or one that never says yes, could not be mended by anybody.
         let mends = action == GateAction::Commit
             && override_reason.is_some()
-            && actor.role >= Some(Role::Admin)
+            && actor.no_override.is_none()
             && paths.iter().all(|path| is_policy(path));
         if !(mends && set.is_org_usable()) {
             set.check_usable()?;
         }
         let (mut input, review) = self.input(transaction, access.repo(), actor, main, branch, changes, &paths).await?;
         action.as_str().clone_into(&mut input.action);
+        // What nobody may ask for must not impress a policy.
         input.overrides = override_reason
+            .filter(|_| actor.no_override.is_none())
             .map(|reason| InputOverride { actor: actor.identity.clone(), reason: reason.to_owned() })
             .into_iter()
             .collect();
         let judgement = self.let_judge(&set, input).await?;
-        if !mends {
+        if mends {
+            judgement.check_org_decided()?;
+        } else {
             judgement.check_decided()?;
         }
         let blocked = !judgement.passes() || !judgement.failed.is_empty() || set.check_usable().is_err();
         let no_override = match override_reason {
             Some(_) if !blocked => None,
             None => Some("").filter(|_| blocked),
-            Some(_) if actor.role < Some(Role::Admin) => Some("only an admin may override"),
+            Some(_) if actor.no_override.is_some() => actor.no_override,
             Some(_) if mends && judgement.failing().all(|policy| !policy.org || policy.overridable) => None,
             Some(_) if judgement.failing().all(|policy| policy.overridable) => None,
             Some(_) => Some("not all of these policies can be overridden"),

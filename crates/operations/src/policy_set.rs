@@ -49,8 +49,8 @@ pub(crate) struct Judgement {
     pub(crate) results: Vec<PolicyResult>,
     /// What the failing ones ask for, in their own words.
     pub(crate) requirements: Vec<Requirement>,
-    /// Those that came to no decision.
-    pub(crate) failed: Vec<EvaluationError>,
+    /// Those that came to no decision, and whether they belong to the org.
+    pub(crate) failed: Vec<(EvaluationError, bool)>,
     /// The document.
     pub(crate) input: Input,
 }
@@ -69,7 +69,15 @@ impl Judgement {
     pub(crate) fn check_decided(&self) -> Result<()> {
         match self.failed.first() {
             None => Ok(()),
-            Some(error) => Err(Error::PolicyFailed(error.to_string())),
+            Some((error, _)) => Err(Error::PolicyFailed(error.to_string())),
+        }
+    }
+
+    /// The same for the policies of the org alone: what is no decision of theirs must not let a repo go its own way.
+    pub(crate) fn check_org_decided(&self) -> Result<()> {
+        match self.failed.iter().find(|(_, org)| *org) {
+            None => Ok(()),
+            Some((error, _)) => Err(Error::PolicyFailed(error.to_string())),
         }
     }
 }
@@ -249,7 +257,7 @@ impl Operations {
                     shadow: true,
                     ..PolicyResult::default()
                 }),
-                Err(error) => judgement.failed.push(error),
+                Err(error) => judgement.failed.push((error, *org)),
             }
         }
         Ok(judgement)

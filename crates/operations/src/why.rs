@@ -81,7 +81,7 @@ fn about_branch(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
 
 fn about_policies(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
     let judgement = facts.judgement;
-    for failed in &judgement.failed {
+    for (failed, _) in &judgement.failed {
         let what = format!("policy {} came to no decision: {}", failed.name, failed.message);
         let requirement = requirement(RequirementKind::Policy, what, &["role:admin"], None);
         all.push(Requirement { policy: Some(failed.name.clone()), ..requirement });

@@ -29,6 +29,7 @@ mod merges;
 mod openapi;
 mod org_members;
 mod orgs;
+mod overrides;
 mod policies;
 mod proposals;
 mod purges;
