@@ -356,6 +356,8 @@ pub struct LatestChange {
     pub version_id: Option<Uuid>,
     /// The hash of the bytes.
     pub hash: Option<Vec<u8>>,
+    /// The length in bytes.
+    pub size: Option<i64>,
     /// The mode.
     pub mode: FileMode,
     /// The media type that came with the commit.
@@ -375,7 +377,7 @@ pub async fn latest_changes(
         r#"
         SELECT
             f.path, f.sequence, f.content_id, f.mode, f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
         FROM file_changes f
         LEFT JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1 AND f.sequence > $2 AND f.superseded_by IS NULL
@@ -394,6 +396,7 @@ pub async fn latest_changes(
             content_id: row.content_id,
             version_id: row.version_id,
             hash: row.content_hash,
+            size: row.size,
             mode: FileMode::from_i32(row.mode),
             content_type: row.content_type,
         })
@@ -415,7 +418,7 @@ pub async fn latest_changes_of(
         r#"
         SELECT
             f.path AS "path!", f.sequence AS "sequence!", f.content_id, f.mode AS "mode!", f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
         FROM unnest($3::text[]) AS wanted (path)
         CROSS JOIN LATERAL (
             SELECT * FROM file_changes latest
@@ -440,6 +443,7 @@ pub async fn latest_changes_of(
             content_id: row.content_id,
             version_id: row.version_id,
             hash: row.content_hash,
+            size: row.size,
             mode: FileMode::from_i32(row.mode),
             content_type: row.content_type,
         })
@@ -499,7 +503,7 @@ pub async fn commits_to_replay(
         r#"
         SELECT
             f.path, f.sequence, f.content_id, f.mode, f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
         FROM file_changes f
         LEFT JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1 AND f.sequence > $2
@@ -518,6 +522,7 @@ pub async fn commits_to_replay(
                 content_id: row.content_id,
                 version_id: row.version_id,
                 hash: row.content_hash,
+                size: row.size,
                 mode: FileMode::from_i32(row.mode),
                 content_type: row.content_type,
             });

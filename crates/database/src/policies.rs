@@ -20,16 +20,18 @@ pub struct MainFile {
     pub content_id: i64,
     /// The hash of its content.
     pub hash: ContentHash,
+    /// The length of its content in bytes.
+    pub size: i64,
 }
 
-/// The policies at the head of `main`, by path.
+/// The policies at the head of `main`, by path, at most so many.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64) -> Result<Vec<MainFile>> {
+pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64, limit: i64) -> Result<Vec<MainFile>> {
     let rows = sqlx::query!(
         r#"
-        SELECT f.path, c.id, c.content_hash
+        SELECT f.path, c.id, c.content_hash, c.size
         FROM file_changes f
         JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1
@@ -40,14 +42,16 @@ pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64) -> Result
             AND f.path < '.docstore/policy0'
             AND f.path LIKE '%.rego'
         ORDER BY f.path
+        LIMIT $2
         "#,
         main_id,
+        limit,
     )
     .fetch_all(executor)
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash) })
+        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash), size: row.size })
         .collect())
 }
 
@@ -58,7 +62,7 @@ pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64) -> Result
 pub async fn files_of_main(executor: impl PgExecutor<'_>, main_id: i64, paths: &[String]) -> Result<Vec<MainFile>> {
     let rows = sqlx::query!(
         r#"
-        SELECT f.path, c.id, c.content_hash
+        SELECT f.path, c.id, c.content_hash, c.size
         FROM unnest($2::text[]) AS wanted (path)
         JOIN file_changes f
             ON f.branch_id = $1
@@ -74,7 +78,7 @@ pub async fn files_of_main(executor: impl PgExecutor<'_>, main_id: i64, paths: &
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash) })
+        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash), size: row.size })
         .collect())
 }
 

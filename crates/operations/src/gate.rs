@@ -5,8 +5,8 @@
 //! between the decision and the change. While there is no policy the gate is open; that is how the first one lands.
 //!
 //! Policies are those of `main` as it is, not as it will be: a change cannot loosen what it is judged by. What it brings
-//! to `main` must be usable, though, or it is refused with file and line: a policy that does not compile would block
-//! everything after it.
+//! to `main` must be usable, though, or it is refused with file and line: a policy that does not compile, or an OWNERS file
+//! that cannot be read, would block what comes after it.
 //!
 //! A refusal is kept, with its document and the event `merge.blocked`, in a transaction of its own, since that of the
 //! change is rolled back.
@@ -18,7 +18,7 @@ use docstore_database::{
     policies::{MainFile, NewVerdict, store_verdict},
 };
 use docstore_models::{Action, EventData, MergeStatus, PolicyResult, PrincipalKind, Requirement, Role, VerdictOutcome};
-use docstore_policy::{InputOverride, is_policy};
+use docstore_policy::{InputOverride, is_owners_file, is_policy};
 
 use crate::{
     Access, Error, Operations, Result,
@@ -218,15 +218,17 @@ impl Operations {
         if set.is_empty() {
             return Ok(Passage { record: None, auto_merge });
         }
-        // Otherwise a policy that is broken, or one that never says yes, could not be mended by anybody.
+        // Otherwise a policy that is broken, one that never says yes, or an OWNERS file that cannot be read could not be
+        // mended by anybody.
         let mends = action == GateAction::Commit
             && override_reason.is_some()
             && actor.no_override.is_none()
-            && paths.iter().all(|path| is_policy(path));
+            && paths.iter().all(|path| is_policy(path) || is_owners_file(path));
         if !(mends && set.is_org_usable()) {
             set.check_usable()?;
         }
-        let (mut input, review) = self.input(transaction, access.repo(), actor, main, branch, changes, &paths).await?;
+        let (mut input, review, unreadable) =
+            self.input(transaction, access.repo(), actor, main, branch, changes, &paths).await?;
         action.as_str().clone_into(&mut input.action);
         // What nobody may ask for must not impress a policy.
         input.overrides = override_reason
@@ -234,7 +236,8 @@ impl Operations {
             .map(|reason| InputOverride { actor: actor.identity.clone(), reason: reason.to_owned() })
             .into_iter()
             .collect();
-        let judgement = self.let_judge(&set, input).await?;
+        let mut judgement = self.let_judge(&set, input).await?;
+        judgement.refuse_unreadable(&unreadable);
         if mends {
             judgement.check_org_decided()?;
         } else {
@@ -288,9 +291,11 @@ impl Operations {
     ) -> Result<Passage> {
         let arriving = changes.iter().filter_map(|change| {
             let content = plan.content(change)?;
-            Some(MainFile { path: change.path.clone(), content_id: content.id, hash: content.hash })
+            let path = change.path.clone();
+            Some(MainFile { path, content_id: content.id, hash: content.hash, size: content.size })
         });
-        self.check_arriving_policies(&mut write.transaction, access.repo_id(), arriving.collect()).await?;
+        let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
+        self.check_arriving(&mut write.transaction, main, &paths, arriving.collect()).await?;
         let question = Question {
             access,
             actor: &Actor::of(access),
@@ -298,7 +303,7 @@ impl Operations {
             main: &main.branch,
             branch: &main.branch,
             changes: &[],
-            paths: changes.iter().map(|change| change.path.as_str()).collect(),
+            paths,
             override_reason,
             dry_run: false,
         };

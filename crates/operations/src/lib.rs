@@ -32,6 +32,7 @@ mod mentions;
 mod merge;
 mod org_members;
 mod orgs;
+mod owners;
 mod policies;
 mod policy_cache;
 mod policy_input;

@@ -81,7 +81,8 @@ impl Operations {
         let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
         check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
         let arriving = changes.iter().filter_map(arriving_file).collect();
-        self.check_arriving_policies(&mut write.transaction, repo_id, arriving).await?;
+        let touched: Vec<&str> = paths.iter().map(String::as_str).collect();
+        self.check_arriving(&mut write.transaction, &main, &touched, arriving).await?;
         let question = Question {
             access: maintainer,
             actor,
@@ -89,7 +90,7 @@ impl Operations {
             main: &main.branch,
             branch: &branch.branch,
             changes: &changes,
-            paths: paths.iter().map(String::as_str).collect(),
+            paths: touched,
             override_reason: request.override_reason.as_deref(),
             dry_run: request.dry_run,
         };
@@ -195,7 +196,7 @@ async fn append_merge(
 /// What a change brings to `main`; nothing when it deletes.
 fn arriving_file(change: &LatestChange) -> Option<MainFile> {
     let hash = change.hash.as_deref().and_then(|hash| hash.try_into().ok())?;
-    Some(MainFile { path: change.path.clone(), content_id: change.content_id?, hash })
+    Some(MainFile { path: change.path.clone(), content_id: change.content_id?, hash, size: change.size? })
 }
 
 /// Changes as they are, to be appended elsewhere, with the hashes that go into the chain.

@@ -2,49 +2,19 @@
 
 use std::collections::BTreeMap;
 
-use docstore_database::{
-    Transaction, branches::BranchRow, commits::LatestChange, policies::files_of_main, proposals::open_proposal,
-};
+use docstore_database::{Transaction, branches::BranchRow, commits::LatestChange, proposals::open_proposal};
 use docstore_models::{PrincipalKind, owner_of_agent};
-use docstore_policy::{
-    CarriedReview, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview, OwnersTree, owners_candidates,
-    parse_owners,
-};
+use docstore_policy::{CarriedReview, CompileError, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview};
 
 use crate::{
-    Error, Operations, Result,
+    Operations, Result,
     gate::{Actor, GateAction},
     review_state::{ReviewState, review_state},
 };
 
-/// The longest OWNERS file; one identity takes 320 bytes at most.
-const OWNERS_BYTES_MAX: i64 = 256 * 1024;
 impl Operations {
-    /// The owners of paths, by the OWNERS files on `main`.
-    pub(crate) async fn owners(
-        &self,
-        transaction: &mut Transaction,
-        main_id: i64,
-        paths: &[&str],
-    ) -> Result<BTreeMap<String, Option<Vec<String>>>> {
-        let candidates: Vec<String> = owners_candidates(paths.iter().copied()).into_iter().collect();
-        let files = files_of_main(&mut **transaction, main_id, &candidates).await?;
-        let ids: Vec<i64> = files.iter().map(|file| file.content_id).collect();
-        let texts = self.texts(transaction, &ids, OWNERS_BYTES_MAX).await?;
-        let mut tree = OwnersTree::default();
-        for file in files {
-            match texts.get(&file.content_id) {
-                Some(Ok(text)) => tree.insert(&file.path, parse_owners(text)),
-                // Fewer owners than there are could let something through.
-                Some(Err(message)) => return Err(Error::PolicyFailed(format!("{}: {message}", file.path))),
-                None => {}
-            }
-        }
-        let owners = |path: &str| tree.owners_of(path).map(<[String]>::to_vec);
-        Ok(paths.iter().map(|path| ((*path).to_owned(), owners(path))).collect())
-    }
-
-    /// The document about a branch, or about what moves `main` directly.
+    /// The document about a branch, or about what moves `main` directly, and the OWNERS files that it is without because
+    /// they cannot be read.
     #[expect(clippy::too_many_arguments, reason = "what a document is made of")]
     pub(crate) async fn input(
         &self,
@@ -55,11 +25,12 @@ impl Operations {
         branch: &BranchRow,
         changes: &[LatestChange],
         paths: &[&str],
-    ) -> Result<(Input, ReviewState)> {
+    ) -> Result<(Input, ReviewState, Vec<CompileError>)> {
         let direct = main.id == branch.id;
         let review =
             if direct { ReviewState::default() } else { review_state(transaction, main.id, branch, changes).await? };
         let proposal = if direct { None } else { open_proposal(&mut **transaction, branch.id).await? };
+        let owners = self.owners(transaction, main.id, paths).await?;
         let mut input = Input {
             actor: actor.identity.clone(),
             actor_roles: actor.role.iter().map(|role| role.as_str().to_owned()).collect(),
@@ -68,7 +39,7 @@ impl Operations {
             branch: branch.name.clone(),
             draft: branch.draft,
             changed_paths: (!paths.is_empty()).then(|| paths.iter().map(|path| (*path).to_owned()).collect()),
-            owners: self.owners(transaction, main.id, paths).await?,
+            owners: owners.by_path,
             head_sequence: branch.head_sequence,
             base_sequence: if direct { branch.head_sequence } else { branch.base_sequence },
             proposal: proposal.map(|proposal| InputProposal {
@@ -87,7 +58,7 @@ impl Operations {
             input.last_pusher = Some(actor.identity.clone());
         }
         describe(&mut input, &review);
-        Ok((input, review))
+        Ok((input, review, owners.unreadable))
     }
 }
 

@@ -1,19 +1,26 @@
 //! The policies in force, and letting them judge.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use docstore_database::{
     Transaction,
-    contents::{ContentHash, StoredBytes, content_bytes},
+    branches::LockedBranch,
+    contents::ContentHash,
     policies::{self, MainFile},
 };
-use docstore_models::{ErrorCode, PolicyResult, Requirement};
-use docstore_policy::{CompileError, EvaluationError, Input, POLICY_BYTES_MAX, is_policy};
+use docstore_models::{ErrorCode, PolicyResult, Requirement, RequirementKind};
+use docstore_policy::{
+    CompileError, EvaluationError, Input, OWNERS_FILE, POLICY_BYTES_MAX, POLICY_DIRECTORY, is_owners_file, is_policy,
+};
 use docstore_policy_worker::{CheckedPolicy, Document, Failure, Tenant};
-use futures::TryStreamExt;
 use sha2::{Digest, Sha256};
 
-use crate::{Error, Operations, Result, policy_cache::Checked, reads::checked};
+use crate::{Error, Operations, Result, limits::reached, policy_cache::Checked};
+
+/// The most policies on `main`: each judges every change, while `main` is locked.
+const MAIN_POLICIES_MAX: usize = 200;
+/// The most bytes of them together: they are read and compiled at once where nobody has asked before.
+const MAIN_POLICIES_BYTES_MAX: i64 = 4 << 20;
 
 /// The policies in force.
 #[derive(Debug)]
@@ -65,6 +72,28 @@ impl Judgement {
         self.failing().next().is_none()
     }
 
+    /// Lets OWNERS files that cannot be read refuse the change, beside what the policies say.
+    pub(crate) fn refuse_unreadable(&mut self, unreadable: &[CompileError]) {
+        for error in unreadable {
+            self.results.push(PolicyResult {
+                name: OWNERS_FILE.to_owned(),
+                reason: error.to_string(),
+                file: Some(error.file.clone()),
+                ..PolicyResult::default()
+            });
+            let mend = Requirement {
+                kind: RequirementKind::Policy,
+                what: format!("{error}; an admin replaces it, with a commit of nothing but policies and OWNERS files"),
+                who: vec!["role:admin".to_owned()],
+                command: Some("ds commit --override REASON".to_owned()),
+                policy: Some(OWNERS_FILE.to_owned()),
+            };
+            if !self.requirements.contains(&mend) {
+                self.requirements.push(mend);
+            }
+        }
+    }
+
     /// Refuses when a policy came to no decision: that is neither yes nor no.
     pub(crate) fn check_decided(&self) -> Result<()> {
         match self.failed.first() {
@@ -80,6 +109,25 @@ impl Judgement {
             Some((error, _)) => Err(Error::PolicyFailed(error.to_string())),
         }
     }
+}
+
+/// What is wrong with the number or the length of the policies of `main`.
+fn too_many_policies<'a>(files: impl IntoIterator<Item = &'a MainFile>) -> Option<CompileError> {
+    let (mut number, mut bytes) = (0, 0);
+    for file in files {
+        number += 1;
+        bytes += file.size;
+    }
+    let message = if number > MAIN_POLICIES_MAX {
+        reached("main_policies");
+        format!("main may have at most {MAIN_POLICIES_MAX} policies")
+    } else if bytes > MAIN_POLICIES_BYTES_MAX {
+        reached("main_policies_bytes");
+        format!("the policies of main may have at most {MAIN_POLICIES_BYTES_MAX} bytes together")
+    } else {
+        return None;
+    };
+    Some(CompileError { file: POLICY_DIRECTORY.to_owned(), line: None, message })
 }
 
 /// Why it is not known whether a text is a policy.
@@ -98,21 +146,38 @@ fn checked_or_stopped(result: Result<Checked, Unchecked>) -> Result<Checked> {
 }
 
 impl Operations {
-    /// Refuses what would bring a policy to `main` that cannot be used.
+    /// Refuses what would bring a policy or an OWNERS file to `main` that cannot be used, or more policies than may be
+    /// there. `touched` are all paths that change.
     ///
     /// # Errors
-    /// [`Error::PolicyInvalid`].
-    pub(crate) async fn check_arriving_policies(
+    /// [`ErrorCode::PolicyInvalid`].
+    pub(crate) async fn check_arriving(
         &self,
         transaction: &mut Transaction,
-        repo_id: i64,
+        main: &LockedBranch,
+        touched: &[&str],
         arriving: Vec<MainFile>,
     ) -> Result<()> {
-        let arriving = arriving.into_iter().filter(|file| is_policy(&file.path)).collect();
-        let checked = self.checked(transaction, Tenant::Repo(repo_id), arriving).await?;
-        let errors: Vec<String> =
-            checked.into_iter().filter_map(|checked| checked.err().map(|error| error.to_string())).collect();
-        if errors.is_empty() { Ok(()) } else { Err(Error::refused(ErrorCode::PolicyInvalid, errors.join("\n"))) }
+        let arriving = arriving.into_iter().filter(|file| is_policy(&file.path) || is_owners_file(&file.path));
+        let (arriving, owners): (Vec<MainFile>, Vec<MainFile>) = arriving.partition(|file| is_policy(&file.path));
+        let mut errors = self.check_owners_files(transaction, owners).await?;
+        if !arriving.is_empty() {
+            let touched: HashSet<&str> = touched.iter().copied().collect();
+            let mut there =
+                policies::policy_files(&mut **transaction, main.branch.id, MAIN_POLICIES_MAX as i64 + 1).await?;
+            there.retain(|file| !touched.contains(file.path.as_str()));
+            if let Some(error) = too_many_policies(there.iter().chain(&arriving)) {
+                errors.push(error);
+            } else {
+                let checked = self.checked(transaction, Tenant::Repo(main.repo_id), arriving).await?;
+                errors.extend(checked.into_iter().filter_map(Result::err));
+            }
+        }
+        if errors.is_empty() {
+            return Ok(());
+        }
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        Err(Error::refused(ErrorCode::PolicyInvalid, errors.join("\n")))
     }
 
     /// The policies of an org and of the head of a repo's `main`.
@@ -131,7 +196,11 @@ impl Operations {
         for policy in policies::org_policies(&mut **transaction, org_id).await? {
             take(self.checked_org_policy(org_id, &policy.name, policy.source).await?, true);
         }
-        let files = policies::policy_files(&mut **transaction, main_id).await?;
+        let files = policies::policy_files(&mut **transaction, main_id, MAIN_POLICIES_MAX as i64 + 1).await?;
+        if let Some(error) = too_many_policies(&files) {
+            take(Err(error), false);
+            return Ok(set);
+        }
         for checked in self.checked(transaction, Tenant::Repo(repo_id), files).await? {
             take(checked, false);
         }
@@ -162,17 +231,18 @@ impl Operations {
     ) -> Result<Vec<Checked>> {
         let places: Vec<_> =
             files.into_iter().map(|file| (self.policy_cache().place(&file.path, file.hash), file)).collect();
-        let missing: Vec<i64> =
-            places.iter().filter(|(place, _)| !place.initialized()).map(|(_, file)| file.content_id).collect();
-        let mut texts = self.texts(transaction, &missing, POLICY_BYTES_MAX as i64).await?;
+        let missing: Vec<MainFile> =
+            places.iter().filter(|(place, _)| !place.initialized()).map(|(_, file)| file.clone()).collect();
+        let texts = self.texts(transaction, &missing, POLICY_BYTES_MAX as i64).await?;
         let mut checked = Vec::with_capacity(places.len());
         for (place, file) in places {
-            let text = texts.remove(&file.content_id);
+            // Several files may have one content.
+            let text = texts.get(&file.content_id).cloned();
             let path = file.path;
             let fill = || async move {
                 match text {
                     Some(Ok(text)) => self.check(tenant, path, text, file.hash).await,
-                    Some(Err(message)) => Ok(Err(CompileError { file: path, line: None, message })),
+                    Some(Err(unreadable)) => Ok(Err(unreadable.of_file(path))),
                     // Another evaluation had begun to fill it, and gave up; the next one does.
                     None => Err(Unchecked::Failed(Error::Unavailable("a policy", "its text was not read".into()))),
                 }
@@ -193,43 +263,6 @@ impl Operations {
             Ok(checked) => Ok(checked.map(Arc::new)),
             Err(Failure::Stopped(error)) => Err(Unchecked::Stopped(error)),
             Err(failure) => Err(Unchecked::Failed(failure.into())),
-        }
-    }
-
-    /// The texts of contents, by id; a sentence for what is none.
-    pub(crate) async fn texts(
-        &self,
-        transaction: &mut Transaction,
-        ids: &[i64],
-        bytes_max: i64,
-    ) -> Result<BTreeMap<i64, Result<String, String>>> {
-        let mut texts = BTreeMap::new();
-        if ids.is_empty() {
-            return Ok(texts);
-        }
-        for content in content_bytes(&mut **transaction, ids).await? {
-            let text = if content.size > bytes_max {
-                Err(format!("it has more than {bytes_max} bytes"))
-            } else {
-                let bytes = self.small_bytes(content.hash, content.size, content.bytes).await?;
-                String::from_utf8(bytes).map_err(|_| "it is not text in UTF-8".to_owned())
-            };
-            texts.insert(content.id, text);
-        }
-        Ok(texts)
-    }
-
-    async fn small_bytes(&self, hash: ContentHash, size: i64, bytes: StoredBytes) -> Result<Vec<u8>> {
-        match bytes {
-            StoredBytes::Inline(bytes) => Ok(checked(bytes, &hash)?.into()),
-            StoredBytes::Blob(key) => {
-                let stream = self.blob(&key, hash, u64::try_from(size).unwrap_or_default(), None).await?;
-                let all = stream.try_fold(Vec::new(), |mut all, chunk| async move {
-                    all.extend_from_slice(&chunk);
-                    Ok(all)
-                });
-                all.await
-            }
         }
     }
 

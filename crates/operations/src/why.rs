@@ -297,12 +297,13 @@ impl Operations {
         let set = self.policy_set(&mut transaction, reader.repo_id(), main.id, reader.org_id()).await?;
         let paths: Vec<&str> = if set.is_empty() { Vec::new() } else { paths.iter().map(String::as_str).collect() };
         let actor = Actor::of(reader);
-        let (input, review) =
+        let (input, review, unreadable) =
             self.input(&mut transaction, reader.repo(), &actor, &main, &branch, &changes, &paths).await?;
         drop(transaction);
         set.check_usable()?;
         let has_policies = !set.is_empty();
-        let judgement = if has_policies { self.let_judge(&set, input).await? } else { Judgement::default() };
+        let mut judgement = if has_policies { self.let_judge(&set, input).await? } else { Judgement::default() };
+        judgement.refuse_unreadable(&unreadable);
         Ok(Considered { branch, changes, on_main, judgement, review, has_policies })
     }
 }

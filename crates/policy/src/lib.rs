@@ -44,7 +44,7 @@ pub use cases::{Case, CaseFailure, CaseFile, run_cases};
 pub use decide::{Decision, EvaluationError, Limits, PreparedInput, STACK_BYTES};
 pub use door::{CompileError, POLICY_BYTES_MAX, Policy};
 pub use input::{CarriedReview, Input, InputCheckRun, InputOverride, InputPrincipal, InputProposal, InputReview};
-pub use owners::{OWNERS_FILE, OwnersTree, owners_candidates, parse_owners};
+pub use owners::{OWNERS_FILE, OwnersTree, is_owners_file, owners_candidates, parse_owners};
 pub use starter::{STARTER, StarterFile};
 
 /// Where policies are on `main`.

@@ -4,10 +4,19 @@
 //! directory, except what a deeper OWNERS file owns: the deepest one decides alone. A file without identities is as if it
 //! were not there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 /// The name of an OWNERS file.
 pub const OWNERS_FILE: &str = "OWNERS";
+
+/// Whether a path is one of an OWNERS file.
+#[must_use]
+pub fn is_owners_file(path: &str) -> bool {
+    path.strip_suffix(OWNERS_FILE).is_some_and(|directory| directory.is_empty() || directory.ends_with('/'))
+}
 
 /// The identities of an OWNERS file, in its order.
 #[must_use]
@@ -52,12 +61,12 @@ pub fn owners_candidates<'a>(paths: impl IntoIterator<Item = &'a str>) -> BTreeS
 /// Who owns what, by directory.
 #[derive(Clone, Debug, Default)]
 pub struct OwnersTree {
-    by_directory: BTreeMap<String, Vec<String>>,
+    by_directory: BTreeMap<String, Arc<[String]>>,
 }
 
 impl OwnersTree {
-    /// Takes in an OWNERS file by its path. One without identities is as if it were not there.
-    pub fn insert(&mut self, path: &str, owners: Vec<String>) {
+    /// Takes in the identities of an OWNERS file by its path. One without any is as if it were not there.
+    pub fn insert(&mut self, path: &str, owners: Arc<[String]>) {
         let directory = path.rsplit_once('/').map_or("", |(directory, _)| directory);
         if !owners.is_empty() {
             self.by_directory.insert(directory.to_owned(), owners);
@@ -67,18 +76,18 @@ impl OwnersTree {
     /// The owners of a path; none when nobody owns it.
     #[must_use]
     pub fn owners_of(&self, path: &str) -> Option<&[String]> {
-        directories(path).find_map(|directory| self.by_directory.get(directory)).map(Vec::as_slice)
+        directories(path).find_map(|directory| self.by_directory.get(directory)).map(AsRef::as_ref)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{OwnersTree, owners_candidates, parse_owners};
+    use super::{OwnersTree, is_owners_file, owners_candidates, parse_owners};
 
     fn tree(files: &[(&str, &str)]) -> OwnersTree {
         let mut tree = OwnersTree::default();
         for (path, text) in files {
-            tree.insert(path, parse_owners(text));
+            tree.insert(path, parse_owners(text).into());
         }
         tree
     }
@@ -118,6 +127,16 @@ mod tests {
     fn an_empty_file_falls_back_to_the_one_above() {
         let tree = tree(&[("OWNERS", "root"), ("src/OWNERS", "\n# none\n")]);
         assert_eq!(tree.owners_of("src/main.rs").unwrap(), ["root"]);
+    }
+
+    #[test]
+    fn owners_files_are_known_by_their_last_segment() {
+        for path in ["OWNERS", "src/OWNERS"] {
+            assert!(is_owners_file(path), "{path}");
+        }
+        for path in ["owners", "CODEOWNERS", "src/CODEOWNERS", "OWNERS/a", "OWNERS.md", ""] {
+            assert!(!is_owners_file(path), "{path}");
+        }
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod openapi;
 mod org_members;
 mod orgs;
 mod overrides;
+mod owners;
 mod policies;
 mod proposals;
 mod purges;

@@ -227,7 +227,7 @@ async fn what_cannot_be_used_does_not_reach_main() {
       409 {"code":"POLICY_INVALID","error":".docstore/policy/bad.rego:2: `if` keyword is required before rule body"}
     # not text, and too long
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"/w==","path":".docstore/policy/b.rego"}],"message":"m"}
-      409 {"code":"POLICY_INVALID","error":".docstore/policy/b.rego: it is not text in UTF-8"}
+      409 {"code":"POLICY_INVALID","error":".docstore/policy/b.rego:1: it is not text in UTF-8"}
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"IyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbmcKIyBsb25nCiMgbG9uZwojIGxvbm… (373432 bytes)
       409 {"code":"POLICY_INVALID","error":".docstore/policy/deep/bad.rego: it has more than 262144 bytes"}
     # one that is not a policy
