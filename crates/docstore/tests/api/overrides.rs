@@ -18,7 +18,7 @@ async fn start() -> (TestApp, Person) {
 }
 
 /// A commit to `main` with an override.
-fn over(files: Vec<Value>) -> Value {
+fn over(files: &[Value]) -> Value {
     json!({"branch": "main", "message": "m", "override": "needed", "files": files})
 }
 
@@ -37,10 +37,10 @@ async fn agent(owner: &Person, actions: &[&str]) -> Person {
 async fn only_who_acts_as_admin_overrides() {
     let (_app, admin) = start().await;
     let policy = text_file(".docstore/policy/never.rego", NEVER);
-    admin.post(&format!("{REPO}/commit"), &over(vec![policy])).await.expect(201);
+    admin.post(&format!("{REPO}/commit"), &over(&[policy])).await.expect(201);
     branch(&admin, REPO, "topic").await;
     commit(&admin, REPO, "topic", &[("a", Some("1"))]).await;
-    let mend = over(vec![json!({"path": ".docstore/policy/never.rego"})]);
+    let mend = over(&[json!({"path": ".docstore/policy/never.rego"})]);
     let merge = json!({"branch": "topic", "override": "needed"});
     let mut told = Transcript::new();
     told.say("an agent of the admin");
@@ -83,8 +83,8 @@ async fn an_override_that_may_not_be_made_impresses_no_policy() {
     let asked = "package docstore.asked\n\nimport rego.v1\n\ndefault allow := false\n\n\
         allow if count(input.overrides) > 0\n";
     commit(&admin, REPO, "main", &[(".docstore/policy/asked.rego", Some(asked))]).await;
-    maintainer.post(&format!("{REPO}/commit"), &over(vec![text_file("a", "1")])).await.expect(403);
-    admin.post(&format!("{REPO}/commit"), &over(vec![text_file("a", "1")])).await.expect(201);
+    maintainer.post(&format!("{REPO}/commit"), &over(&[text_file("a", "1")])).await.expect(403);
+    admin.post(&format!("{REPO}/commit"), &over(&[text_file("a", "1")])).await.expect(201);
 }
 
 #[tokio::test]
@@ -94,7 +94,7 @@ async fn a_policy_of_the_org_without_a_decision_refuses() {
         some b in numbers.range(1, 90000)\n\ta * b < 0\n}\n\nallow if input.action == \"merge\"\n";
     commit(&admin, REPO, "main", &[(".docstore/policy/never.rego", Some(NEVER))]).await;
     admin.put("/orgs/default/policies/slow", &json!({"source": endless})).await.expect(200);
-    let mend = over(vec![json!({"path": ".docstore/policy/never.rego"})]);
+    let mend = over(&[json!({"path": ".docstore/policy/never.rego"})]);
     let mut told = Transcript::new();
     told.post(&admin, &format!("{REPO}/commit"), &mend).await;
     told.say("without it the same commit goes ahead");
