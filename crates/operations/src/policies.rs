@@ -1,10 +1,10 @@
 //! Policies of orgs, past decisions, and trying policies on them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use docstore_database::{
     orgs::lock_org,
-    policies::{self, StoredInput, VerdictFilter},
+    policies::{self, VerdictFilter},
 };
 use docstore_models::{
     ErrorCode, EventData, OrgPolicy, OrgPolicyList, PolicyResult, ReplayRequest, ReplayResponse, ReplayedVerdict,
@@ -27,6 +27,8 @@ const ORG_POLICY_NAME_BYTES_MAX: usize = 100;
 const REPLAY_POLICIES_MAX: usize = 20;
 /// How many decisions one replay looks at; more come page by page.
 const REPLAY_DECISIONS_MAX: i64 = 200;
+/// How long a replay goes on; it then tells where the next one begins. It has evaluations that merges wait for.
+const REPLAY_TIME_MAX: Duration = Duration::from_secs(20);
 /// How many decisions a page has.
 const VERDICTS_PAGE: i64 = 50;
 
@@ -170,22 +172,22 @@ impl Operations {
             tried.push(checked.map_err(|error| Error::bad_request(error.to_string()))?);
         }
         let limit = request.limit.unwrap_or(REPLAY_DECISIONS_MAX).min(REPLAY_DECISIONS_MAX);
-        let decisions = policies::stored_inputs(self.pool(), maintainer.repo_id(), request.after, limit).await?;
-        self.replay(Tenant::Repo(maintainer.repo_id()), &tried, decisions, limit).await
+        self.replay(maintainer.repo_id(), &tried, request.after, limit).await
     }
 
     async fn replay(
         &self,
-        tenant: Tenant,
+        repo_id: i64,
         tried: &[Arc<CheckedPolicy>],
-        decisions: Vec<StoredInput>,
+        after: Option<Uuid>,
         limit: i64,
     ) -> Result<ReplayResponse> {
-        let next = (i64::try_from(decisions.len()).unwrap_or(i64::MAX) >= limit)
-            .then(|| decisions.last().map(|decision| decision.id))
-            .flatten();
-        let mut response = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next };
-        for decision in decisions {
+        let tenant = Tenant::Repo(repo_id);
+        let until = self.now() + REPLAY_TIME_MAX;
+        let mut response = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next: after };
+        // One at a time: a document may have some megabytes.
+        while let Some(decision) = policies::stored_inputs(self.pool(), repo_id, response.next, 1).await?.pop() {
+            response.next = Some(decision.id);
             let input = Document::of_stored(&decision.input).map_err(|error| Error::Internal(Box::new(error)))?;
             // The time is that of the decision, so that a policy about days of the week says what it would have said.
             let said = self.evaluator().decide(tenant, tried, &input, decision.created_at).await?;
@@ -218,7 +220,15 @@ impl Operations {
                     created_at: decision.created_at.into(),
                 });
             }
+            if response.replayed >= limit {
+                return Ok(response);
+            }
+            if self.now() >= until {
+                reached("replay_time");
+                return Ok(response);
+            }
         }
+        response.next = None;
         Ok(response)
     }
 }
