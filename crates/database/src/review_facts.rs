@@ -7,9 +7,15 @@ use uuid::Uuid;
 
 use crate::{Result, branches::BranchRow};
 
-/// The most reviews of one head, and the most earlier reviewers, that a decision looks at: the newest. They become part of
-/// a policy's input.
-pub const REVIEWS_MAX: i64 = 1000;
+/// The most reviewers of one head, and as many of earlier ones, that a decision looks at: a policy counts them within its
+/// instructions. With more there is no decision, since the one who is left out may have rejected the change.
+pub const REVIEWERS_MAX: usize = 1000;
+/// The most checks of one head that a decision looks at, for the same reason.
+pub const CHECKS_MAX: usize = 1000;
+/// The most authors, as many pushers and as many co-authors, of one branch: nobody is forgotten, or nobody may merge.
+pub const CONTRIBUTORS_MAX: usize = 1000;
+/// The most bytes of messages that name co-authors: each may have a megabyte, and all are read at once.
+pub const CO_AUTHORED_BYTES_MAX: usize = 4 << 20;
 
 /// A review.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -49,14 +55,15 @@ pub struct CheckFact {
     pub reason: Option<String>,
 }
 
-/// Who had a part in the commits of a branch since its last rebase, each once, bytewise.
+/// Who had a part in the commits of a branch since its last rebase, each once, bytewise: all, or more than
+/// [`CONTRIBUTORS_MAX`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommitPeople {
     /// Who wrote them.
     pub authors: Vec<String>,
     /// Who brought them.
     pub pushers: Vec<String>,
-    /// The messages that may name co-authors.
+    /// The messages that may name co-authors: all, or more than [`CO_AUTHORED_BYTES_MAX`] of them.
     pub messages: Vec<String>,
     /// Who brought the last one.
     pub last_pusher: Option<String>,
@@ -65,14 +72,19 @@ pub struct CommitPeople {
 /// Everything that was said about a branch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReviewFacts {
-    /// The reviews of the head, newest first.
+    /// The last review of the head by each reviewer, newest first: all, or more than [`REVIEWERS_MAX`].
     pub at_head: Vec<ReviewFact>,
-    /// The latest earlier review of each reviewer who has not reviewed the head, by reviewer.
+    /// The latest earlier review of each reviewer who has not reviewed the head, by reviewer, in the same way.
     pub earlier: Vec<ReviewFact>,
-    /// The latest attempt of each check at the head, by name.
+    /// The latest attempt of each check at the head, by name: all, or more than [`CHECKS_MAX`].
     pub checks: Vec<CheckFact>,
     /// Who wrote it.
     pub people: CommitPeople,
+}
+
+/// So many rows tell that there are more than the bound.
+fn one_more(bound: usize) -> i64 {
+    i64::try_from(bound).unwrap_or(i64::MAX).saturating_add(1)
 }
 
 /// What was said about a branch at its head and before, and who wrote it.
@@ -86,12 +98,12 @@ pub async fn review_facts(executor: impl PgExecutor<'_>, branch: &BranchRow) -> 
             (
                 SELECT coalesce(json_agg(to_json(found) ORDER BY found.created_at DESC, found.id DESC), '[]')
                 FROM (
-                    SELECT
+                    SELECT DISTINCT ON (reviewer)
                         id, reviewer, reviewer_kind, on_behalf_of, status, sequence, base_sequence,
                         encode(change_digest, 'hex') AS change_digest, created_at
                     FROM reviews
                     WHERE branch_id = $1 AND sequence = $2
-                    ORDER BY created_at DESC, id DESC
+                    ORDER BY reviewer, created_at DESC, id DESC
                     LIMIT $4
                 ) found
             ) AS "at_head!: Json<Vec<ReviewFact>>",
@@ -119,17 +131,28 @@ pub async fn review_facts(executor: impl PgExecutor<'_>, branch: &BranchRow) -> 
                     FROM check_runs
                     WHERE branch_id = $1 AND sequence = $2
                     ORDER BY check_name, attempt DESC
+                    LIMIT $5
                 ) found
             ) AS "checks!: Json<Vec<CheckFact>>",
             ARRAY(
-                SELECT DISTINCT author FROM commits WHERE branch_id = $1 AND sequence > $3 ORDER BY 1
+                SELECT DISTINCT author FROM commits WHERE branch_id = $1 AND sequence > $3 ORDER BY 1 LIMIT $6
             ) AS "authors!: Vec<String>",
             ARRAY(
-                SELECT DISTINCT coalesce(pushed_by, author) FROM commits WHERE branch_id = $1 AND sequence > $3 ORDER BY 1
+                SELECT DISTINCT coalesce(pushed_by, author) FROM commits
+                WHERE branch_id = $1 AND sequence > $3
+                ORDER BY 1
+                LIMIT $6
             ) AS "pushers!: Vec<String>",
             ARRAY(
-                SELECT message FROM commits
-                WHERE branch_id = $1 AND sequence > $3 AND message ILIKE '%co-authored-by:%'
+                SELECT message
+                FROM (
+                    SELECT
+                        message,
+                        sum(octet_length(message)) OVER (ORDER BY sequence) - octet_length(message) AS bytes_before
+                    FROM commits
+                    WHERE branch_id = $1 AND sequence > $3 AND message ILIKE '%co-authored-by:%'
+                ) named
+                WHERE bytes_before <= $7::bigint
             ) AS "messages!: Vec<String>",
             (
                 SELECT coalesce(pushed_by, author) FROM commits
@@ -141,7 +164,10 @@ pub async fn review_facts(executor: impl PgExecutor<'_>, branch: &BranchRow) -> 
         branch.id,
         branch.head_sequence,
         branch.floor_sequence,
-        REVIEWS_MAX,
+        one_more(REVIEWERS_MAX),
+        one_more(CHECKS_MAX),
+        one_more(CONTRIBUTORS_MAX),
+        CO_AUTHORED_BYTES_MAX as i64,
     )
     .fetch_one(executor)
     .await?;
@@ -167,14 +193,24 @@ pub async fn commit_people(executor: impl PgExecutor<'_>, branch: &BranchRow) ->
         r#"
         SELECT
             ARRAY(
-                SELECT DISTINCT author FROM commits WHERE branch_id = $1 AND sequence > $2 ORDER BY 1
+                SELECT DISTINCT author FROM commits WHERE branch_id = $1 AND sequence > $2 ORDER BY 1 LIMIT $3
             ) AS "authors!: Vec<String>",
             ARRAY(
-                SELECT DISTINCT coalesce(pushed_by, author) FROM commits WHERE branch_id = $1 AND sequence > $2 ORDER BY 1
+                SELECT DISTINCT coalesce(pushed_by, author) FROM commits
+                WHERE branch_id = $1 AND sequence > $2
+                ORDER BY 1
+                LIMIT $3
             ) AS "pushers!: Vec<String>",
             ARRAY(
-                SELECT message FROM commits
-                WHERE branch_id = $1 AND sequence > $2 AND message ILIKE '%co-authored-by:%'
+                SELECT message
+                FROM (
+                    SELECT
+                        message,
+                        sum(octet_length(message)) OVER (ORDER BY sequence) - octet_length(message) AS bytes_before
+                    FROM commits
+                    WHERE branch_id = $1 AND sequence > $2 AND message ILIKE '%co-authored-by:%'
+                ) named
+                WHERE bytes_before <= $4::bigint
             ) AS "messages!: Vec<String>",
             (
                 SELECT coalesce(pushed_by, author) FROM commits
@@ -185,6 +221,8 @@ pub async fn commit_people(executor: impl PgExecutor<'_>, branch: &BranchRow) ->
         "#,
         branch.id,
         branch.floor_sequence,
+        one_more(CONTRIBUTORS_MAX),
+        CO_AUTHORED_BYTES_MAX as i64,
     )
     .fetch_one(executor)
     .await?;

@@ -32,6 +32,8 @@ use crate::{
 const OVERRIDE_BYTES_MAX: usize = 4 * 1024;
 /// How large a document may be to be kept with its verdict. That of a change of ten thousand files has about a tenth.
 const INPUT_BYTES_KEPT: usize = 4 * 1024 * 1024;
+/// The same for a refusal, which a request of a few bytes can have again and again.
+const REFUSED_INPUT_BYTES_KEPT: usize = 64 * 1024;
 
 /// What wants to move `main`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,8 +185,9 @@ impl Record {
         sequence: Option<i64>,
     ) -> Result<()> {
         let input = serde_json::to_string(&self.judgement.input).map_err(|error| Error::Internal(Box::new(error)))?;
-        let kept =
-            (input.len() <= INPUT_BYTES_KEPT).then(|| serde_json::to_value(&self.judgement.input).ok()).flatten();
+        let refused = outcome == VerdictOutcome::Denied;
+        let bytes_kept = if refused { REFUSED_INPUT_BYTES_KEPT } else { INPUT_BYTES_KEPT };
+        let kept = (input.len() <= bytes_kept).then(|| serde_json::to_value(&self.judgement.input).ok()).flatten();
         let verdict = NewVerdict {
             repo_id,
             branch_id: self.branch_id,
@@ -229,6 +232,7 @@ impl Operations {
         }
         let (mut input, review, unreadable) =
             self.input(transaction, access.repo(), actor, main, branch, changes, &paths).await?;
+        review.check_complete()?;
         action.as_str().clone_into(&mut input.action);
         // What nobody may ask for must not impress a policy.
         input.overrides = override_reason

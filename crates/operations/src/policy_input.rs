@@ -92,6 +92,7 @@ fn describe(input: &mut Input, review: &ReviewState) {
             status: check.state.status().as_str().to_owned(),
             sequence: check.sequence,
             state: check.state.as_str().to_owned(),
+            reporter: check.reporter.clone(),
         })
         .collect();
     let people = &review.contributors;
@@ -103,6 +104,7 @@ fn describe(input: &mut Input, review: &ReviewState) {
     let mut principals: BTreeMap<String, InputPrincipal> = BTreeMap::new();
     let named = input.authors.iter().chain(&input.co_authors).chain(&input.last_pusher).chain([&input.actor]);
     let named = named.chain(input.reviews.iter().map(|review| &review.reviewer));
+    let named = named.chain(input.check_runs.iter().map(|run| &run.reporter));
     for identity in named.chain(input.carried_reviews.iter().map(|review| &review.reviewer)) {
         principals.entry(identity.clone()).or_insert_with(|| InputPrincipal {
             kind: PrincipalKind::of(identity).as_str().to_owned(),

@@ -11,23 +11,27 @@ use docstore_database::{
     Transaction,
     branches::{self, BranchRow},
     commits::{LatestChange, latest_changes},
-    review_facts::{self, CheckFact, CommitPeople, ReviewFact},
+    review_facts::{
+        self, CHECKS_MAX, CO_AUTHORED_BYTES_MAX, CONTRIBUTORS_MAX, CheckFact, CommitPeople, REVIEWERS_MAX, ReviewFact,
+    },
 };
 use docstore_history::{ChangedFile, change_digest, co_authors};
 use docstore_models::{MAIN_BRANCH, ReviewStatus, person_behind};
 
-use crate::{Error, Operations, Reader, Result};
+use crate::{Error, Operations, Reader, Result, limits::reached};
 
 /// What was said about a branch at its head and before, and who wrote it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReviewState {
     /// The digest of what the branch changes, in hex.
     pub change_digest: String,
-    /// The reviews of the head, newest first; a reviewer may have several.
+    /// The last review of the head by each reviewer, newest first.
     pub reviews: Vec<ReviewFact>,
     /// What reviewers said before who have not spoken about the head: the latest review of each, by reviewer. Approvals of
     /// those who meanwhile had a part in the change are not among them.
     pub carried: Vec<CarriedReview>,
+    /// How many reviewers spoke before, those who are not among them included.
+    pub earlier: usize,
     /// The latest attempt of each check at the head, by name.
     pub checks: Vec<CheckFact>,
     /// Who had a part in the change.
@@ -57,6 +61,29 @@ pub struct Contributors {
     pub co_authors: Vec<String>,
     /// Who brought the last one; none when there is none.
     pub last_pusher: Option<String>,
+    /// There are more than can be told apart, so that anybody may be one of them.
+    pub too_many: bool,
+}
+
+impl ReviewState {
+    /// Refuses to decide by a part of what there is: somebody who is left out may have rejected or written the change.
+    pub(crate) fn check_complete(&self) -> Result<()> {
+        let lists = [
+            (self.reviews.len(), REVIEWERS_MAX, "reviewers", "people have reviewed the head"),
+            (self.earlier, REVIEWERS_MAX, "reviewers", "people have reviewed earlier heads"),
+            (self.checks.len(), CHECKS_MAX, "checks", "checks have reported on the head"),
+        ];
+        for (number, bound, limit, what) in lists {
+            if number > bound {
+                reached(limit);
+                return Err(Error::PolicyFailed(format!("more than {bound} {what}; another branch starts afresh")));
+            }
+        }
+        if self.contributors.too_many {
+            return Err(Error::PolicyFailed(TOO_MANY_CONTRIBUTORS.to_owned()));
+        }
+        Ok(())
+    }
 }
 
 impl Contributors {
@@ -65,10 +92,11 @@ impl Contributors {
     #[must_use]
     pub fn include(&self, identity: &str) -> bool {
         let person = person_behind(identity);
-        [&self.authors, &self.pushers, &self.co_authors]
-            .into_iter()
-            .flatten()
-            .any(|contributor| person_behind(contributor).eq_ignore_ascii_case(person))
+        self.too_many
+            || [&self.authors, &self.pushers, &self.co_authors]
+                .into_iter()
+                .flatten()
+                .any(|contributor| person_behind(contributor).eq_ignore_ascii_case(person))
     }
 }
 
@@ -78,9 +106,25 @@ impl From<CommitPeople> for Contributors {
             people.messages.iter().flat_map(|message| co_authors(message)).map(str::to_owned).collect();
         named.sort_unstable();
         named.dedup();
-        Self { authors: people.authors, pushers: people.pushers, co_authors: named, last_pusher: people.last_pusher }
+        let bytes: usize = people.messages.iter().map(String::len).sum();
+        let longest = people.authors.len().max(people.pushers.len()).max(named.len());
+        let too_many = bytes > CO_AUTHORED_BYTES_MAX || longest > CONTRIBUTORS_MAX;
+        if too_many {
+            reached("contributors");
+        }
+        Self {
+            authors: people.authors,
+            pushers: people.pushers,
+            co_authors: named,
+            last_pusher: people.last_pusher,
+            too_many,
+        }
     }
 }
+
+/// Why nobody can say who wrote a change.
+pub(crate) const TOO_MANY_CONTRIBUTORS: &str =
+    "the commits of the branch name too many authors and co-authors to tell them apart; a smaller branch helps";
 
 /// The digest of what a branch changes.
 pub(crate) fn digest_of(changes: &[LatestChange]) -> [u8; 32] {
@@ -104,6 +148,7 @@ pub(crate) async fn review_state(
     let contributors = Contributors::from(facts.people);
     let counts =
         |review: &ReviewFact| review.status != ReviewStatus::Approved || !contributors.include(&review.reviewer);
+    let earlier_number = facts.earlier.len();
     let earlier: Vec<ReviewFact> = facts.earlier.into_iter().filter(counts).collect();
     let oldest_base = earlier.iter().map(|review| review.base_sequence).min();
     let moved = match oldest_base {
@@ -125,7 +170,14 @@ pub(crate) async fn review_state(
             review,
         })
         .collect();
-    Ok(ReviewState { change_digest, reviews: facts.at_head, carried, checks: facts.checks, contributors })
+    Ok(ReviewState {
+        change_digest,
+        reviews: facts.at_head,
+        carried,
+        earlier: earlier_number,
+        checks: facts.checks,
+        contributors,
+    })
 }
 
 impl Operations {
@@ -154,6 +206,19 @@ pub(crate) async fn contributors(transaction: &mut Transaction, branch: &BranchR
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_too_many_contributors_everybody_may_be_one() {
+        let named = |number: usize| {
+            let trailers: Vec<String> = (0..number).map(|n| format!("Co-authored-by: {n}@example.com")).collect();
+            Contributors::from(CommitPeople { messages: vec![trailers.join("\n")], ..CommitPeople::default() })
+        };
+        let (all, more) = (named(CONTRIBUTORS_MAX), named(CONTRIBUTORS_MAX + 1));
+        assert!(!all.too_many && !all.include("dave@example.com"));
+        assert!(more.too_many && more.include("dave@example.com"));
+        let long = CommitPeople { messages: vec!["x".repeat(CO_AUTHORED_BYTES_MAX + 1)], ..CommitPeople::default() };
+        assert!(Contributors::from(long).too_many);
+    }
 
     #[test]
     fn whoever_had_a_part_is_found_whoever_acts_for_them() {

@@ -16,7 +16,7 @@ use crate::{
     changes::{check_text, expect_head},
     limits::reached,
     review_comments::Draft,
-    review_state::{contributors, digest_of},
+    review_state::{TOO_MANY_CONTRIBUTORS, contributors, digest_of},
     write::{Write, begin},
 };
 
@@ -115,7 +115,11 @@ impl Operations {
 
 /// Nobody approves what they wrote, brought or are named in, nor what somebody did for them.
 async fn refuse_own_work(write: &mut Write, locked: &LockedBranch, identity: &str) -> Result<()> {
-    if contributors(&mut write.transaction, &locked.branch).await?.include(identity) {
+    let contributors = contributors(&mut write.transaction, &locked.branch).await?;
+    if contributors.too_many {
+        return Err(Error::refused(ErrorCode::Conflict, TOO_MANY_CONTRIBUTORS));
+    }
+    if contributors.include(identity) {
         return Err(Error::refused(ErrorCode::Forbidden, "reviewer cannot approve their own commits"));
     }
     Ok(())

@@ -302,6 +302,9 @@ impl Operations {
         drop(transaction);
         set.check_usable()?;
         let has_policies = !set.is_empty();
+        if has_policies {
+            review.check_complete()?;
+        }
         let mut judgement = if has_policies { self.let_judge(&set, input).await? } else { Judgement::default() };
         judgement.refuse_unreadable(&unreadable);
         Ok(Considered { branch, changes, on_main, judgement, review, has_policies })

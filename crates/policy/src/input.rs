@@ -92,6 +92,8 @@ pub struct InputCheckRun {
     pub sequence: i64,
     /// The same more exactly: also `expected` and `not_applicable`. Additive.
     pub state: String,
+    /// Who said so; what that is stands under `principals`. Additive.
+    pub reporter: String,
 }
 
 /// The open proposal of a branch.

@@ -89,7 +89,7 @@ fn the_document_has_the_keys_of_the_contract() {
         input.draft == false
         input.changed_paths == null
         input.reviews == [{\"reviewer\": \"bob\", \"status\": \"approved\", \"sequence\": 7}]
-        input.check_runs == [{\"check_name\": \"ci\", \"status\": \"passed\", \"sequence\": 7, \"state\": \"passed\"}]
+        input.check_runs == [{\"check_name\": \"ci\", \"status\": \"passed\", \"sequence\": 7, \"state\": \"passed\", \"reporter\": \"ci-job:1\"}]
         input.owners == {\"a\": [\"bob\"], \"b\": null}
         input.head_sequence == 7
         input.base_sequence == 3
@@ -107,6 +107,7 @@ fn the_document_has_the_keys_of_the_contract() {
             status: "passed".to_owned(),
             sequence: 7,
             state: "passed".to_owned(),
+            reporter: "ci-job:1".to_owned(),
         }],
         owners: [("a".to_owned(), Some(vec!["bob".to_owned()])), ("b".to_owned(), None)].into(),
         head_sequence: 7,
@@ -345,4 +346,28 @@ fn the_starter_set_does_what_its_cases_say() {
         judged += cases.cases.len();
     }
     assert!(judged > 10);
+}
+
+#[test]
+fn the_library_counts_as_many_reviewers_as_a_document_has() {
+    let review = |number: usize, status: &str| InputReview {
+        reviewer: format!("{number}@example.com"),
+        status: status.to_owned(),
+        sequence: 7,
+    };
+    let approved = |numbers: std::ops::Range<usize>| numbers.map(|number| review(number, "approved")).collect();
+    let authors = (1_000..2_000).map(|number| format!("{number}@example.com")).collect();
+    let input = Input { reviews: approved(0..1_000), authors, ..Input::default() };
+    let policy = "import data.docstore.lib\n\nallow if {\n\tlib.approved_by_at_least(1000)\n\tcount(lib.rejecters) == 0\n\t\
+        count(lib.stale_approvers) == 0\n}\n";
+    assert!(verdict(policy, &input).0);
+    // The newest word of each counts, wherever an older one stands.
+    let mut input = Input { reviews: approved(0..3), ..Input::default() };
+    input.reviews.insert(1, review(0, "rejected"));
+    input.reviews.push(review(2, "rejected"));
+    let policy =
+        "import data.docstore.lib\n\nallow if {\n\tlib.approved_by_at_least(3)\n\tcount(lib.rejecters) == 0\n}\n";
+    assert!(verdict(policy, &input).0);
+    input.reviews.insert(0, review(1, "rejected"));
+    assert!(!verdict(policy, &input).0);
 }

@@ -18,6 +18,7 @@ mod branches;
 mod checks;
 mod clients;
 mod commits;
+mod decisions;
 mod deletion;
 mod documents;
 mod events;
