@@ -181,20 +181,27 @@ AS $$
         p_at IS NULL OR p_at >= b.head_sequence
     FROM branches b
     JOIN branches m ON m.repo_id = b.repo_id AND m.name = 'main' AND m.deleted_at IS NULL
+    -- At the head neither is looked for. Rows are compared, and not columns, so that commits_of_branch alone gives the
+    -- order: by the primary key a branch without commits would be looked for among those of all repos.
     LEFT JOIN LATERAL (
         SELECT commits.base_sequence, commits.floor_sequence
         FROM commits
-        WHERE commits.branch_id = b.id AND commits.sequence <= p_at
-        ORDER BY commits.sequence DESC
+        WHERE p_at < b.head_sequence
+            AND (commits.branch_id, commits.sequence) <= (b.id, p_at)
+            AND (commits.branch_id, commits.sequence) > (b.id, 0)
+        ORDER BY commits.branch_id DESC, commits.sequence DESC
         LIMIT 1
-    ) c ON p_at < b.head_sequence
+    ) c ON true
     LEFT JOIN LATERAL (
         SELECT commits.base_sequence
         FROM commits
-        WHERE commits.branch_id = b.id
-        ORDER BY commits.sequence
+        WHERE p_at < b.head_sequence
+            AND c.base_sequence IS NULL
+            AND (commits.branch_id, commits.sequence) > (b.id, 0)
+            AND (commits.branch_id, commits.sequence) < (b.id + 1, 0)
+        ORDER BY commits.branch_id, commits.sequence
         LIMIT 1
-    ) o ON p_at < b.head_sequence AND c.base_sequence IS NULL
+    ) o ON true
     WHERE b.repo_id = p_repo_id AND b.name = p_branch AND b.deleted_at IS NULL
 $$;
 
@@ -257,8 +264,9 @@ AS $$
                     SELECT 1 FROM file_changes own
                     WHERE own.branch_id = p_branch_id
                         AND own.path = f.path
-                        AND own.sequence > p_floor_sequence
-                        AND own.sequence <= p_upto_sequence
+                        -- A sum is in no index: the path is looked up, and not compared with all that the branch changed.
+                        AND own.sequence + 0 > p_floor_sequence
+                        AND own.sequence + 0 <= p_upto_sequence
                 )
             ORDER BY f.path
             LIMIT p_limit
@@ -267,20 +275,28 @@ AS $$
         -- The files of main at the base that main has changed or deleted since.
         (
             SELECT f.path, f.content_id, f.mode
-            FROM file_changes f
-            WHERE p_branch_id <> p_main_id
-                AND f.branch_id = p_main_id
-                AND f.superseded_by > p_base_sequence
-                AND f.content_id IS NOT NULL
-                AND f.sequence <= p_base_sequence
-                AND f.path >= p_from
+            FROM (
+                -- Apart, so that file_changes_superseded is used: the cost is what main changed since the base. In the
+                -- order of paths main's whole history would be walked.
+                SELECT since.path, since.content_id, since.mode, since.sequence
+                FROM file_changes since
+                WHERE p_branch_id <> p_main_id
+                    AND since.branch_id = p_main_id
+                    AND since.superseded_by > p_base_sequence
+                    -- A sum is in no index.
+                    AND since.sequence + 0 <= p_base_sequence
+                    AND since.content_id IS NOT NULL
+                OFFSET 0
+            ) f
+            WHERE f.path >= p_from
                 AND (p_before IS NULL OR f.path < p_before)
                 AND NOT EXISTS (
                     SELECT 1 FROM file_changes own
                     WHERE own.branch_id = p_branch_id
                         AND own.path = f.path
-                        AND own.sequence > p_floor_sequence
-                        AND own.sequence <= p_upto_sequence
+                        -- A sum is in no index: the path is looked up, and not compared with all that the branch changed.
+                        AND own.sequence + 0 > p_floor_sequence
+                        AND own.sequence + 0 <= p_upto_sequence
                 )
             ORDER BY f.path
             LIMIT p_limit

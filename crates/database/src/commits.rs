@@ -1,4 +1,8 @@
 //! Reading commits: one, a log, a history of a file, a chain.
+//!
+//! A page costs the page, whatever else the tables hold. So where an index gives the order, rows are compared and not
+//! columns: with a column that is equal to something the planner may take another index in the order of the rest, such as
+//! the primary key of commits, and look through all repos for the few rows of one.
 
 use chrono::{DateTime, Utc};
 use docstore_models::{ChainEntry, ChainFile, CommitDetail, CommitFile, CommitSummary, FileHistoryEntry, FileMode};
@@ -86,10 +90,9 @@ pub async fn log(
             (
                 SELECT own.*, $2 AS branch
                 FROM commits own
-                WHERE own.branch_id = p.branch_id
-                    AND own.sequence > p.floor_sequence
-                    AND ($3::bigint IS NULL OR own.sequence < $3)
-                ORDER BY own.sequence DESC
+                WHERE (own.branch_id, own.sequence) > (p.branch_id, p.floor_sequence)
+                    AND (own.branch_id, own.sequence) < (p.branch_id, coalesce($3, p.head_sequence + 1))
+                ORDER BY own.branch_id DESC, own.sequence DESC
                 LIMIT $4
             )
             UNION ALL
@@ -97,10 +100,10 @@ pub async fn log(
                 SELECT under.*, 'main' AS branch
                 FROM commits under
                 WHERE p.branch_id <> p.main_id
-                    AND under.branch_id = p.main_id
-                    AND under.sequence <= p.base_sequence
-                    AND ($3::bigint IS NULL OR under.sequence < $3)
-                ORDER BY under.sequence DESC
+                    AND (under.branch_id, under.sequence) > (p.main_id, 0)
+                    AND (under.branch_id, under.sequence)
+                        < (p.main_id, least(p.base_sequence + 1, coalesce($3, p.base_sequence + 1)))
+                ORDER BY under.branch_id DESC, under.sequence DESC
                 LIMIT $4
             )
         ) c
@@ -268,7 +271,12 @@ pub async fn chain_of_branch(
             c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
             files.paths AS "paths!", files.hashes AS "hashes!"
         FROM branches b
-        JOIN commits c ON c.branch_id = b.id
+        CROSS JOIN LATERAL (
+            SELECT * FROM commits page
+            WHERE (page.branch_id, page.sequence) >= (b.id, $2) AND (page.branch_id, page.sequence) <= (b.id, $3)
+            ORDER BY page.branch_id, page.sequence
+            LIMIT $5
+        ) c
         CROSS JOIN LATERAL (
             SELECT
                 coalesce(array_agg(f.path ORDER BY f.path), '{}') AS paths,
@@ -277,9 +285,8 @@ pub async fn chain_of_branch(
             LEFT JOIN contents content ON content.id = f.content_id
             WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
         ) files
-        WHERE b.repo_id = $1 AND b.name = $4 AND b.deleted_at IS NULL AND c.sequence BETWEEN $2 AND $3
+        WHERE b.repo_id = $1 AND b.name = $4 AND b.deleted_at IS NULL
         ORDER BY c.sequence
-        LIMIT $5
         "#,
         repo_id,
         from,
@@ -324,11 +331,11 @@ pub async fn chain(
             LEFT JOIN contents content ON content.id = f.content_id
             WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
         ) files
-        WHERE c.repo_id = $1
-            AND c.sequence BETWEEN $2 AND $3
+        WHERE (c.repo_id, c.sequence) >= ($1, $2)
+            AND (c.repo_id, c.sequence) <= ($1, $3)
             -- Not a join, so that the index gives the order and a page costs the page.
             AND c.sequence <= ($5::bigint[])[array_position($4::bigint[], c.branch_id)]
-        ORDER BY c.sequence
+        ORDER BY c.repo_id, c.sequence
         LIMIT $6
         "#,
         repo_id,
