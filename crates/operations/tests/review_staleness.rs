@@ -171,7 +171,10 @@ impl Model {
     fn expected(&self) -> Vec<String> {
         let change = self.change();
         let mut lines = Vec::new();
-        for said in self.said.iter().rev().filter(|said| said.sequence == self.head) {
+        let mut heard = BTreeSet::new();
+        let of_head = self.said.iter().rev().filter(|said| said.sequence == self.head);
+        // The last word of each.
+        for said in of_head.filter(|said| heard.insert(said.who)) {
             lines.push(format!("review {} {}", said.who, said.status));
         }
         let spoke: BTreeSet<&str> =
