@@ -73,6 +73,86 @@ pub async fn report_check(
     Ok(row.id)
 }
 
+/// What is known about a check of a commit before another report of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SaidBefore {
+    /// The highest attempt.
+    pub latest: Option<i16>,
+    /// The highest attempt that a CI job reported.
+    pub of_jobs: Option<i16>,
+    /// Whether a job that is newer than the one asked for has said how the attempt ended.
+    pub ended_by_newer_job: bool,
+}
+
+/// What was said about a check of a commit, and about one attempt of it, before `job` or somebody else speaks.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn said_before(
+    executor: impl PgExecutor<'_>,
+    locked: &LockedBranch,
+    sequence: i64,
+    check_name: &str,
+    attempt: i16,
+    job: Option<Uuid>,
+) -> Result<SaidBefore> {
+    let row = sqlx::query!(
+        r#"
+        SELECT
+            max(c.attempt) AS latest,
+            max(c.attempt) FILTER (WHERE c.reporter LIKE 'ci-job:%') AS of_jobs,
+            coalesce(
+                bool_or(
+                    c.attempt = $4
+                    AND c.state IN ('passed', 'failed', 'not_applicable')
+                    AND theirs.created_at > mine.created_at
+                ),
+                false
+            ) AS "ended_by_newer_job!"
+        FROM check_runs c
+        LEFT JOIN ci_jobs theirs
+            ON theirs.id = CASE WHEN c.reporter ~ '^ci-job:[0-9a-f-]{36}$' THEN substr(c.reporter, 8)::uuid END
+        LEFT JOIN ci_jobs mine ON mine.id = $5
+        WHERE c.branch_id = $1 AND c.sequence = $2 AND c.check_name = $3
+        "#,
+        locked.branch.id,
+        sequence,
+        check_name,
+        attempt,
+        job,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(SaidBefore { latest: row.latest, of_jobs: row.of_jobs, ended_by_newer_job: row.ended_by_newer_job })
+}
+
+/// Takes away the attempts above one that people reported: a job speaks about the check for the first time, and what it says
+/// must not stand below theirs. What they said stays in the log of events.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn drop_attempts_of_people(
+    executor: impl PgExecutor<'_>,
+    locked: &LockedBranch,
+    sequence: i64,
+    check_name: &str,
+    above: i16,
+) -> Result<()> {
+    sqlx::query!(
+        r#"
+        DELETE FROM check_runs
+        WHERE branch_id = $1 AND sequence = $2 AND check_name = $3 AND attempt > $4 AND reporter <> 'system'
+        "#,
+        locked.branch.id,
+        sequence,
+        check_name,
+        above,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
 /// Whether a sequence is a commit of a branch, or where it stands.
 ///
 /// # Errors

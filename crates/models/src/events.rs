@@ -14,6 +14,7 @@ pub const EVENT_TYPE_PREFIX: &str = "com.docstore.";
 pub const AUDIT_EVENT_TYPES: &[&str] = &[
     "com.docstore.agent.created",
     "com.docstore.agent.revoked",
+    "com.docstore.check.overridden",
     "com.docstore.commits.imported",
     "com.docstore.login.succeeded",
     "com.docstore.org.created",
@@ -34,6 +35,7 @@ pub const AUDIT_EVENT_TYPES: &[&str] = &[
     "com.docstore.secret.accessed",
     "com.docstore.secret.created",
     "com.docstore.secret.deleted",
+    "com.docstore.secret.denied",
     "com.docstore.secret.updated",
     "com.docstore.subscription.created",
     "com.docstore.subscription.deleted",
@@ -358,6 +360,16 @@ pub enum EventData {
         #[serde(skip_serializing_if = "Option::is_none")]
         state: Option<CheckState>,
     },
+    /// Additive: an admin said something else than CI about a check.
+    CheckOverridden {
+        repo: String,
+        branch: String,
+        sequence: i64,
+        check_name: String,
+        attempt: i16,
+        status: CheckStatus,
+        actor: String,
+    },
     /// `checks` is as requested; `retried` and `retried_by` are additive.
     CheckRunRetry {
         repo: String,
@@ -457,6 +469,15 @@ pub enum EventData {
         sequence: i64,
         branch: String,
     },
+    /// Additive: a job asked for these, and was not given them.
+    SecretDenied {
+        repo: String,
+        names: Vec<String>,
+        job_id: Uuid,
+        sequence: i64,
+        branch: String,
+        reason: String,
+    },
     /// Additive, as the four that follow. `repo` is absent for a subscription to all events.
     SubscriptionCreated {
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -545,6 +566,7 @@ impl EventData {
             Self::ReviewCommentReopened { .. } => "com.docstore.review.comment.reopened",
             Self::ReviewCommentDeleted { .. } => "com.docstore.review.comment.deleted",
             Self::CheckReported { .. } => "com.docstore.check.reported",
+            Self::CheckOverridden { .. } => "com.docstore.check.overridden",
             Self::CheckRunRetry { .. } => "com.docstore.checkrun.retry",
             Self::RequiredCheckAdded { .. } => "com.docstore.required_check.added",
             Self::RequiredCheckRemoved { .. } => "com.docstore.required_check.removed",
@@ -559,6 +581,7 @@ impl EventData {
             Self::SecretUpdated { .. } => "com.docstore.secret.updated",
             Self::SecretDeleted { .. } => "com.docstore.secret.deleted",
             Self::SecretAccessed { .. } => "com.docstore.secret.accessed",
+            Self::SecretDenied { .. } => "com.docstore.secret.denied",
             Self::SubscriptionCreated { .. } => "com.docstore.subscription.created",
             Self::SubscriptionUpdated { .. } => "com.docstore.subscription.updated",
             Self::SubscriptionSuspended { .. } => "com.docstore.subscription.suspended",
@@ -616,6 +639,7 @@ impl EventData {
             | Self::ReviewCommentReopened { repo, .. }
             | Self::ReviewCommentDeleted { repo, .. }
             | Self::CheckReported { repo, .. }
+            | Self::CheckOverridden { repo, .. }
             | Self::CheckRunRetry { repo, .. }
             | Self::RequiredCheckAdded { repo, .. }
             | Self::RequiredCheckRemoved { repo, .. }
@@ -624,7 +648,8 @@ impl EventData {
             | Self::SecretCreated { repo, .. }
             | Self::SecretUpdated { repo, .. }
             | Self::SecretDeleted { repo, .. }
-            | Self::SecretAccessed { repo, .. } => repo.clone(),
+            | Self::SecretAccessed { repo, .. }
+            | Self::SecretDenied { repo, .. } => repo.clone(),
             Self::LoginSucceeded { identity: owner, .. }
             | Self::TokenCreated { created_by: owner, .. }
             | Self::TokenRevoked { owner, .. }

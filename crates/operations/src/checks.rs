@@ -7,7 +7,7 @@ use docstore_database::{
 };
 use docstore_models::{
     CheckName, CheckRun, CheckState, ErrorCode, EventData, ReportCheckRequest, ReportCheckResponse, RetryChecksRequest,
-    RetryChecksResponse,
+    RetryChecksResponse, Role,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -28,12 +28,43 @@ const REASON_BYTES_MAX: usize = 1024;
 /// The longest metadata, in bytes as JSON: they come with every list of checks.
 const METADATA_BYTES_MAX: usize = 64 * 1024;
 
+/// What the URL of a log may begin with: pages show it as a link.
+const LOG_SCHEMES: &[&str] = &["https://", "http://"];
+
+/// The same of a job: workers also say where in a store they put it (contract, server §4.10).
+const LOG_SCHEMES_OF_JOBS: &[&str] = &["https://", "http://", "gs://", "file://"];
+
 /// The most checks that one retry may name.
 const RETRY_NAMES_MAX: usize = 1000;
 
 /// The job that presented its request token. Having one is the proof that it may report checks of its commit.
 #[derive(Clone, Debug)]
 pub struct JobReporter(JobToken);
+
+/// Who speaks about a check. What CI has said about a commit, people do not unsay.
+#[derive(Clone, Copy)]
+enum Speaker {
+    /// A job, the holder of its request token.
+    Job(Uuid),
+    /// An admin, in person: may go ahead against CI, which is an attempt of its own and an event of the audit trail.
+    Admin,
+    /// Anybody else who may write.
+    Other,
+}
+
+impl Speaker {
+    fn of(writer: &Writer) -> Self {
+        let in_person = writer.caller().token().is_none();
+        if in_person && writer.role() >= Role::Admin { Self::Admin } else { Self::Other }
+    }
+
+    fn job(self) -> Option<Uuid> {
+        match self {
+            Self::Job(id) => Some(id),
+            Self::Admin | Self::Other => None,
+        }
+    }
+}
 
 /// A report as it came in, checked as far as no database is needed.
 struct Report {
@@ -48,7 +79,8 @@ struct Report {
 }
 
 impl Report {
-    fn from_request(request: ReportCheckRequest) -> Result<Self> {
+    /// `schemes` are those that the URL of the log may have.
+    fn from_request(request: ReportCheckRequest, schemes: &[&str]) -> Result<Self> {
         if request.branch.is_empty() {
             return Err(Error::bad_request("branch is required"));
         }
@@ -76,6 +108,9 @@ impl Report {
         }
         let log_url = request.log_url.filter(|url| !url.is_empty());
         check_field("log_url", log_url.as_deref(), LOG_URL_BYTES_MAX)?;
+        if log_url.as_deref().is_some_and(|url| !has_scheme(url, schemes)) {
+            return Err(Error::bad_request(format!("log_url must begin with {}", schemes.join(" or "))));
+        }
         check_field("reason", reason.as_deref(), REASON_BYTES_MAX)?;
         let metadata = request.metadata.filter(|metadata| !metadata.is_null());
         if let Some(metadata) = &metadata {
@@ -86,6 +121,10 @@ impl Report {
         let sequence = request.sequence.filter(|sequence| *sequence != 0);
         Ok(Self { branch: request.branch, name, state, attempt, sequence, log_url, metadata, reason })
     }
+}
+
+fn has_scheme(url: &str, schemes: &[&str]) -> bool {
+    schemes.iter().any(|scheme| url.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme)))
 }
 
 /// Refuses a text of a check that is too long.
@@ -114,21 +153,21 @@ pub struct CheckQuery {
 }
 
 impl Operations {
-    /// Says how a check of a commit stands. Writers.
+    /// Says how a check of a commit stands. Writers, unless a CI job has spoken about it.
     ///
     /// # Errors
-    /// A request that makes no sense, or `BRANCH_NOT_FOUND`.
+    /// A request that makes no sense, `BRANCH_NOT_FOUND`, or `CONFLICT` when it is for CI to say.
     pub async fn report_check(
         &self,
         writer: &Writer,
         key: Option<&IdempotencyKey>,
         request: ReportCheckRequest,
     ) -> Result<ReportCheckResponse> {
-        let report = Report::from_request(request)?;
+        let report = Report::from_request(request, LOG_SCHEMES)?;
         writer.check_branch(&report.branch)?;
         let mut write = begin!(self, writer.caller(), key);
         let locked = lock(&mut write, writer.repo_id(), &report.branch).await?;
-        self.store_report(write, &locked, writer.repo(), writer.identity(), report).await
+        self.store_report(write, &locked, writer.repo(), writer.identity(), Speaker::of(writer), report).await
     }
 
     /// The job that holds a request token, if it is one of the repo (contract, server §2.6).
@@ -144,14 +183,14 @@ impl Operations {
     /// The same by a CI job, which speaks about the commit that it runs on and no other.
     ///
     /// # Errors
-    /// A request that makes no sense, or `FORBIDDEN` for another commit.
+    /// A request that makes no sense, `FORBIDDEN` for another commit, or `CONFLICT` when a newer job said how it ended.
     pub async fn report_check_of_job(
         &self,
         reporter: &JobReporter,
         request: ReportCheckRequest,
     ) -> Result<ReportCheckResponse> {
         let JobReporter(job) = reporter;
-        let mut report = Report::from_request(request)?;
+        let mut report = Report::from_request(request, LOG_SCHEMES_OF_JOBS)?;
         if report.branch != job.branch || report.sequence.is_some_and(|sequence| sequence != job.sequence) {
             return Err(Error::refused(
                 ErrorCode::Forbidden,
@@ -163,7 +202,7 @@ impl Operations {
         let identity = format!("{}{}", docstore_models::JOB_PREFIX, job.job_id);
         let mut write = self.begin_unkeyed(&identity).await?;
         let locked = lock(&mut write, job.repo_id, &report.branch).await?;
-        self.store_report(write, &locked, &job.repo, &identity, report).await
+        self.store_report(write, &locked, &job.repo, &identity, Speaker::Job(job.job_id), report).await
     }
 
     async fn store_report(
@@ -172,9 +211,11 @@ impl Operations {
         locked: &LockedBranch,
         repo: &str,
         reporter: &str,
-        report: Report,
+        speaker: Speaker,
+        mut report: Report,
     ) -> Result<ReportCheckResponse> {
         let sequence = sequence_on(&mut write, locked, report.sequence).await?;
+        let overrides = hear(&mut write, locked, sequence, speaker, &mut report).await?;
         let row = CheckReport {
             id: Uuid::now_v7(),
             sequence,
@@ -187,6 +228,18 @@ impl Operations {
             metadata: report.metadata.as_ref(),
         };
         let id = checks::report_check(&mut *write.transaction, locked, &row).await?;
+        if overrides {
+            let event = EventData::CheckOverridden {
+                repo: repo.to_owned(),
+                branch: report.branch.clone(),
+                sequence,
+                check_name: row.check_name.to_owned(),
+                attempt: report.attempt,
+                status: report.state.status(),
+                actor: reporter.to_owned(),
+            };
+            write.note(Some(locked.repo_id), &event)?;
+        }
         let event = EventData::CheckReported {
             repo: repo.to_owned(),
             branch: report.branch,
@@ -274,6 +327,40 @@ impl Operations {
         let page = checks::check_history(&mut connection, repo_id, repo, branch, query.at, after, limit).await?;
         connection.done();
         page.ok_or_else(invalid)
+    }
+}
+
+/// Decides whether a report counts beside what was said before, and as which attempt. Answers whether it goes against CI.
+async fn hear(
+    write: &mut Write,
+    locked: &LockedBranch,
+    sequence: i64,
+    speaker: Speaker,
+    report: &mut Report,
+) -> Result<bool> {
+    let (name, attempt) = (report.name.as_str(), report.attempt);
+    let said = checks::said_before(&mut *write.transaction, locked, sequence, name, attempt, speaker.job()).await?;
+    match (speaker, said.of_jobs) {
+        (Speaker::Job(_), _) if said.ended_by_newer_job => {
+            Err(Error::refused(ErrorCode::Conflict, "a newer job has said how this check ended"))
+        }
+        (Speaker::Job(_), None) if said.latest > Some(attempt) => {
+            checks::drop_attempts_of_people(&mut *write.transaction, locked, sequence, name, attempt).await?;
+            Ok(false)
+        }
+        (Speaker::Job(_), _) | (_, None) => Ok(false),
+        (Speaker::Other, Some(_)) => {
+            let message = "CI reports this check of the commit; ask for another attempt with checks/retry";
+            Err(Error::refused(ErrorCode::Conflict, message))
+        }
+        (Speaker::Admin, Some(of_jobs)) => {
+            // What CI said stays below it, in the history.
+            let latest = said.latest.unwrap_or(of_jobs);
+            let own = if latest > of_jobs { Some(latest) } else { latest.checked_add(1) };
+            let own = own.ok_or_else(|| Error::refused(ErrorCode::Conflict, "the check was tried too often"))?;
+            report.attempt = attempt.max(own);
+            Ok(true)
+        }
     }
 }
 

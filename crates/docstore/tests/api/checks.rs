@@ -389,3 +389,111 @@ async fn a_job_reports_what_it_ran_on_and_nothing_else() {
     401 {"code":"UNAUTHORIZED","error":"unauthorized"}
     "#);
 }
+
+#[tokio::test]
+async fn people_do_not_unsay_what_a_job_said() {
+    let app = TestApp::start().await;
+    let (me, pool) = (app.admin(), app.pool().await);
+    commit(&me, REPO, "main", &[("a", Some("1"))]).await;
+    branch(&me, REPO, "topic").await;
+    commit(&me, REPO, "topic", &[("a", Some("2"))]).await;
+    me.put(&format!("{REPO}/roles/writer@example.com"), &json!({"role": "writer"})).await.expect(200);
+    let writer = app.person("writer@example.com");
+    claimed_job(&pool, "default/default", "topic", "older").await;
+    claimed_job(&pool, "default/default", "topic", "newer").await;
+    let check = format!("{REPO}/check");
+    let body = |status: &str, more: Value| {
+        let mut body = json!({"branch": "topic", "check_name": "test", "status": status});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        body
+    };
+    let by_job = async |token: &str, body: Value| {
+        let request = me.request(Method::POST, &check).header("authorization", format!("Bearer {token}"));
+        Answer::of(request.body(body.to_string())).await
+    };
+    let history = async || short(&me.get(&format!("{REPO}/branch/topic/checks?history=true")).await.expect(200));
+    // Before a job speaks, everybody does; afterwards what they said as a later attempt does not stand above it.
+    writer.post(&check, &body("passed", json!({}))).await.expect(201);
+    writer.post(&check, &body("passed", json!({"attempt": 2}))).await.expect(201);
+    by_job("older", body("failed", json!({"log_url": "gs://logs/1"}))).await.expect(201);
+    assert_eq!(history().await, ["test 2.1 failed"]);
+    let mut told = Transcript::new();
+    told.post(&writer, &check, &body("passed", json!({}))).await;
+    told.post(&writer, &check, &body("passed", json!({"attempt": 2}))).await;
+    told.say("another attempt is CI's as well");
+    told.post(&me, &format!("{REPO}/checks/retry"), &json!({"branch": "topic"})).await;
+    told.post(&writer, &check, &body("passed", json!({"attempt": 2}))).await;
+    told.note("the newer job", &by_job("newer", body("failed", json!({"attempt": 2}))).await);
+    told.note("the older job", &by_job("older", body("passed", json!({"attempt": 2}))).await);
+    told.say("an admin may, as an attempt of its own");
+    me.post(&check, &body("passed", json!({}))).await.expect(201);
+    me.post(&check, &body("passed", json!({}))).await.expect(201);
+    told.post(&writer, &check, &body("failed", json!({"attempt": 3}))).await;
+    told.say("other names, and other commits, are for everybody");
+    told.post(&writer, &check, &json!({"branch": "topic", "check_name": "lint", "status": "passed"})).await;
+    insta::assert_snapshot!(told, @r#"
+    POST /repos/default/default/-/check {"branch":"topic","check_name":"test","status":"passed"}
+      409 {"code":"CONFLICT","error":"CI reports this check of the commit; ask for another attempt with checks/retry"}
+    POST /repos/default/default/-/check {"attempt":2,"branch":"topic","check_name":"test","status":"passed"}
+      409 {"code":"CONFLICT","error":"CI reports this check of the commit; ask for another attempt with checks/retry"}
+    # another attempt is CI's as well
+    POST /repos/default/default/-/checks/retry {"branch":"topic"}
+      202 {"attempt":2,"checks":["test"]}
+    POST /repos/default/default/-/check {"attempt":2,"branch":"topic","check_name":"test","status":"passed"}
+      409 {"code":"CONFLICT","error":"CI reports this check of the commit; ask for another attempt with checks/retry"}
+    the newer job
+      201 {"id":"ID-1","sequence":2}
+    the older job
+      409 {"code":"CONFLICT","error":"a newer job has said how this check ended"}
+    # an admin may, as an attempt of its own
+    POST /repos/default/default/-/check {"attempt":3,"branch":"topic","check_name":"test","status":"failed"}
+      409 {"code":"CONFLICT","error":"CI reports this check of the commit; ask for another attempt with checks/retry"}
+    # other names, and other commits, are for everybody
+    POST /repos/default/default/-/check {"branch":"topic","check_name":"lint","status":"passed"}
+      201 {"id":"ID-2","sequence":2}
+    "#);
+    assert_eq!(history().await, ["lint 2.1 passed", "test 2.3 passed", "test 2.2 failed", "test 2.1 failed"]);
+    let overridden: Vec<String> = sqlx::query_scalar(
+        "SELECT payload::jsonb->>'data' FROM event_log WHERE type = 'com.docstore.check.overridden' ORDER BY id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    insta::assert_snapshot!(overridden.join("\n"), @r#"
+    {"repo": "default/default", "actor": "admin@example.com", "branch": "topic", "status": "passed", "attempt": 3, "sequence": 2, "check_name": "test"}
+    {"repo": "default/default", "actor": "admin@example.com", "branch": "topic", "status": "passed", "attempt": 3, "sequence": 2, "check_name": "test"}
+    "#);
+}
+
+#[tokio::test]
+async fn a_log_is_where_a_browser_can_go() {
+    let app = TestApp::start().await;
+    let (me, pool) = (app.admin(), app.pool().await);
+    commit(&me, REPO, "main", &[("a", Some("1"))]).await;
+    claimed_job(&pool, "default/default", "main", "token-of-the-job").await;
+    let mut seen = Vec::new();
+    for url in
+        ["https://logs.example/1", "HTTP://logs.example/1", "gs://logs/1", "file:///1", "javascript:alert(1)", "/1"]
+    {
+        let body = json!({"branch": "main", "check_name": "test", "status": "passed", "log_url": url});
+        let by_person = me
+            .post(
+                &format!("{REPO}/check"),
+                &json!({"branch": "main", "check_name": "lint",
+            "status": "passed", "log_url": url}),
+            )
+            .await;
+        let request = me.request(Method::POST, &format!("{REPO}/check"));
+        let by_job =
+            Answer::of(request.header("authorization", "Bearer token-of-the-job").body(body.to_string())).await;
+        seen.push(format!("{url}: {} {}", by_person.status, by_job.status));
+    }
+    insta::assert_snapshot!(seen.join("\n"), @r#"
+    https://logs.example/1: 201 Created 201 Created
+    HTTP://logs.example/1: 201 Created 201 Created
+    gs://logs/1: 400 Bad Request 201 Created
+    file:///1: 400 Bad Request 201 Created
+    javascript:alert(1): 400 Bad Request 400 Bad Request
+    /1: 400 Bad Request 400 Bad Request
+    "#);
+}

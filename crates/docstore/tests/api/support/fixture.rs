@@ -361,9 +361,10 @@ impl Fixture {
                 (format!("{R}/comment/{}", self.fresh_review_comment().await), json!({"resolved": true}))
             }
             "delete_comment" => (format!("{R}/comment/{}", self.fresh_review_comment().await), none),
-            // The branch of the fixture's CI job.
+            // The branch of the fixture's CI job. What the job reported once, nobody else does.
             "report_check" => {
-                (format!("{R}/check"), json!({"branch": "main", "check_name": "test", "status": "passed"}))
+                let name = format!("test{n}");
+                (format!("{R}/check"), json!({"branch": "main", "check_name": name, "status": "passed"}))
             }
             "retry_checks" => {
                 let name = format!("flaky{n}");
