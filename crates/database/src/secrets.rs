@@ -35,9 +35,9 @@ pub struct NewSecret<'a> {
     pub sealed: &'a SealedColumns,
     /// The length of the value.
     pub size_bytes: i32,
-    /// Patterns of branches.
+    /// Patterns of branches; those of before when absent, and `*` alone for all.
     pub branches: Option<&'a [String]>,
-    /// Names of checks.
+    /// Names of checks; those of before when absent, and `*` alone for all.
     pub checks: Option<&'a [String]>,
     /// Who sets it.
     pub identity: &'a str,
@@ -136,7 +136,7 @@ pub async fn set_secret(executor: impl PgExecutor<'_>, new: &NewSecret<'_>) -> R
             id, repo_id, name, description, layout, ciphertext, nonce, encrypted_dek, kms_key_name, size_bytes,
             branches, checks, created_by
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, nullif($11::text[], '{*}'), nullif($12::text[], '{*}'), $13)
         ON CONFLICT (repo_id, name) DO UPDATE
         SET
             description = excluded.description,
@@ -146,8 +146,9 @@ pub async fn set_secret(executor: impl PgExecutor<'_>, new: &NewSecret<'_>) -> R
             encrypted_dek = excluded.encrypted_dek,
             kms_key_name = excluded.kms_key_name,
             size_bytes = excluded.size_bytes,
-            branches = excluded.branches,
-            checks = excluded.checks,
+            -- Another value of a secret is for whom it was before.
+            branches = CASE WHEN $11::text[] IS NULL THEN repo_secrets.branches ELSE excluded.branches END,
+            checks = CASE WHEN $12::text[] IS NULL THEN repo_secrets.checks ELSE excluded.checks END,
             updated_by = excluded.created_by,
             updated_at = now()
         RETURNING
@@ -320,6 +321,26 @@ pub async fn reseal(
     .execute(executor)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// Who brought the commits that a branch has of its own at a sequence: their pushers, or else their authors.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn pushers(executor: impl PgExecutor<'_>, branch_id: i64, sequence: i64) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT DISTINCT coalesce(c.pushed_by, c.author) AS "pusher!"
+        FROM commits at
+        JOIN commits c
+            ON c.branch_id = at.branch_id AND c.sequence > at.floor_sequence AND c.sequence <= at.sequence
+        WHERE at.branch_id = $1 AND at.sequence = $2
+        "#,
+        branch_id,
+        sequence,
+    )
+    .fetch_all(executor)
+    .await?)
 }
 
 /// Who opened a proposal of a branch, whatever became of it.

@@ -98,10 +98,11 @@ pub struct SetSecretRequest {
     /// What it is for; `""` when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Only for jobs of branches that one of these patterns matches; of all when absent. Additive.
+    /// Only for jobs of branches that one of these patterns matches. Absent: as before, and of all branches when it is new;
+    /// `["*"]`: of all. Additive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub branches: Option<Vec<String>>,
-    /// Only for these checks; for all when absent. Additive.
+    /// Only for these checks. Absent: as before, and for all when it is new; `["*"]`: for all. Additive.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checks: Option<Vec<String>>,
 }

@@ -90,6 +90,7 @@ pub use proposals::{ProposalQuery, proposal_etag};
 pub use reads::{ContentStream, FileBytes, FileRead, PinnedTree, ReadPoint, TreePage};
 pub use rebase::RebaseChange;
 pub use review_state::{CarriedReview, Contributors, ReviewState};
+pub use secrets::RevealingJob;
 pub use subscriptions::SubscriptionOwner;
 pub use tokens::{StoredTokens, Whose};
 pub use write::IdempotencyKey;

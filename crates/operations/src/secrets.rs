@@ -65,9 +65,9 @@ fn secret_not_found() -> Error {
     Error::refused(ErrorCode::NotFound, "secret not found")
 }
 
-fn blocked(reason: &str) -> Error {
-    Error::refused(ErrorCode::Forbidden, format!("secrets_blocked: {reason}"))
-}
+/// The job that presented its request token. Having one is the proof that it may ask for secrets of its repo.
+#[derive(Clone, Debug)]
+pub struct RevealingJob(JobToken);
 
 impl Operations {
     fn keeper(&self) -> Result<&Keeper> {
@@ -167,38 +167,53 @@ impl Operations {
         self.finish(write, ()).await
     }
 
-    /// Gives a claimed job, for its request token, what the repo's config on `main` says that its checks use, as far as its
-    /// trigger, its branch and the secrets' own bindings allow. Every value that is given is an event, which is committed
-    /// before the answer leaves.
+    /// The job that may ask for secrets of a repo with its request token.
     ///
     /// # Errors
-    /// `UNAUTHORIZED` when the token opens nothing, `NOT_FOUND` when it is of another repo, `FORBIDDEN` when the job may have
-    /// no secrets at all.
-    pub async fn reveal_secrets(&self, repo: &str, token: &str, request: &RevealRequest) -> Result<RevealResponse> {
-        let keeper =
-            self.keeper().map_err(|_| Error::refused(ErrorCode::ServiceUnavailable, "secrets reveal not available"))?;
+    /// `SERVICE_UNAVAILABLE` without a key, `UNAUTHORIZED` when the token opens nothing, `NOT_FOUND` when it is of another
+    /// repo.
+    pub async fn job_for_reveal(&self, repo: &str, token: &str) -> Result<RevealingJob> {
+        self.keeper().map_err(|_| Error::refused(ErrorCode::ServiceUnavailable, "secrets reveal not available"))?;
         let hash = URL_SAFE_NO_PAD.encode(Sha256::digest(token.as_bytes()));
         let job = job_of_request_token(self.pool(), &hash).await?;
         let job = job.ok_or_else(|| Error::refused(ErrorCode::Unauthorized, "unauthorized"))?;
         if job.repo != repo {
             return Err(Error::refused(ErrorCode::NotFound, "not found"));
         }
+        Ok(RevealingJob(job))
+    }
+
+    /// Gives a claimed job what the repo's config on `main` says that its checks use, as far as its trigger, its branch and
+    /// the secrets' own bindings allow. Every value that is given and every one that is denied is an event, which is
+    /// committed before the answer leaves.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` when the job may have no secrets at all.
+    pub async fn reveal_secrets(&self, job: &RevealingJob, request: &RevealRequest) -> Result<RevealResponse> {
+        let RevealingJob(job) = job;
+        let keeper = self.keeper()?;
         check_names(&request.names)?;
-        self.check_trigger(&job).await?;
+        if let Some(reason) = self.blocked(job).await? {
+            let denied = BTreeMap::from([(reason.to_owned(), request.names.clone())]);
+            self.note_reveal(job, &[], denied).await?;
+            return Err(Error::refused(ErrorCode::Forbidden, format!("secrets_blocked: {reason}")));
+        }
         let named = self.named_on_main(job.repo_id).await?;
         let stored = secrets::stored_secrets(self.pool(), job.repo_id, &request.names).await?;
         let stored: HashMap<&str, &StoredSecret> = stored.iter().map(|secret| (secret.name.as_str(), secret)).collect();
         let mut response = RevealResponse::default();
         let mut missing = BTreeSet::new();
         let mut revealed: Vec<&StoredSecret> = Vec::new();
+        let mut denied: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for name in &request.names {
             let Some(secret) = stored.get(name.as_str()) else {
                 missing.insert(name.clone());
                 continue;
             };
-            match withheld(secret, &job, named.as_deref(), request.check.as_deref()) {
+            match withheld(secret, job, named.as_deref(), request.check.as_deref()) {
                 Some(why) => {
                     missing.insert(name.clone());
+                    denied.entry(why.clone()).or_default().push(name.clone());
                     response.withheld.insert(name.clone(), why);
                 }
                 None => revealed.push(secret),
@@ -213,13 +228,18 @@ impl Operations {
                 response.values.insert(secret.name.clone(), STANDARD.encode(&**value));
             }
         }
-        self.note_reveal(&job, &revealed).await?;
+        self.note_reveal(job, &revealed, denied).await?;
         Ok(response)
     }
 
-    /// Logs who was given what, and that it was used.
-    async fn note_reveal(&self, job: &JobToken, revealed: &[&StoredSecret]) -> Result<()> {
-        if revealed.is_empty() {
+    /// Logs who was given what, and that it was used; and what was denied, by reason.
+    async fn note_reveal(
+        &self,
+        job: &JobToken,
+        revealed: &[&StoredSecret],
+        denied: BTreeMap<String, Vec<String>>,
+    ) -> Result<()> {
+        if revealed.is_empty() && denied.is_empty() {
             return Ok(());
         }
         let system = docstore_auth::Caller::system("secrets").map_err(|error| Error::Internal(Box::new(error)))?;
@@ -239,27 +259,50 @@ impl Operations {
             };
             write.note(Some(job.repo_id), &event)?;
         }
+        for (reason, names) in denied {
+            let event = EventData::SecretDenied {
+                repo: job.repo.clone(),
+                names,
+                job_id: job.job_id,
+                sequence: job.sequence,
+                branch: job.branch.clone(),
+                reason,
+            };
+            write.note(Some(job.repo_id), &event)?;
+        }
         self.finish(write, ()).await
     }
 
-    /// Whether what started a job may have secrets (contract, ci §8.5). Of a proposal, its author must be a member of the org;
-    /// of an agent, its owner.
-    async fn check_trigger(&self, job: &JobToken) -> Result<()> {
+    /// Why a job may have no secrets at all, going by what started it (contract, ci §8.5). Of a proposal, its author and
+    /// whoever brought the branch's commits must be members of the org; of an agent, its owner.
+    async fn blocked(&self, job: &JobToken) -> Result<Option<&'static str>> {
         match job.trigger_type.as_deref() {
-            Some("push" | "manual" | "schedule") => return Ok(()),
+            Some("push" | "manual" | "schedule") => return Ok(None),
             Some("proposal" | "proposal_synchronized") => {}
-            _ => return Err(blocked("trigger_not_allowed")),
+            _ => return Ok(Some("trigger_not_allowed")),
         }
-        let id = job.trigger_proposal_id.as_deref().and_then(|id| id.parse().ok());
-        let id = id.ok_or_else(|| blocked("missing_proposal"))?;
-        let author = secrets::proposal_author(self.pool(), job.repo_id, job.branch_id, id).await?;
-        let author = author.ok_or_else(|| blocked("proposal_not_found"))?;
-        let author = Identity::parse(author).map_err(|_| blocked("non_member_proposal"))?;
-        let author = author.agent_owner().unwrap_or(author);
-        match member_role(self.pool(), job.org_id, author.as_str()).await? {
-            Some(_) => Ok(()),
-            None => Err(blocked("non_member_proposal")),
+        let Some(id) = job.trigger_proposal_id.as_deref().and_then(|id| id.parse().ok()) else {
+            return Ok(Some("missing_proposal"));
+        };
+        let Some(author) = secrets::proposal_author(self.pool(), job.repo_id, job.branch_id, id).await? else {
+            return Ok(Some("proposal_not_found"));
+        };
+        if !self.is_member(job.org_id, author).await? {
+            return Ok(Some("non_member_proposal"));
         }
+        for pusher in secrets::pushers(self.pool(), job.branch_id, job.sequence).await? {
+            if !self.is_member(job.org_id, pusher).await? {
+                return Ok(Some("non_member_pusher"));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether somebody, or the owner of an agent, is a member of an org.
+    async fn is_member(&self, org_id: i64, identity: String) -> Result<bool> {
+        let Ok(identity) = Identity::parse(identity) else { return Ok(false) };
+        let identity = identity.agent_owner().unwrap_or(identity);
+        Ok(member_role(self.pool(), org_id, identity.as_str()).await?.is_some())
     }
 
     /// What the config at the head of `main` says that checks use. Nothing when there is none that can be read.

@@ -1,6 +1,6 @@
 use axum::{
-    extract::State,
-    http::{HeaderMap, StatusCode, header},
+    extract::{FromRequest, Request, State},
+    http::{StatusCode, header},
 };
 use docstore_models::{
     ErrorCode, RevealRequest, RevealResponse, RewrapRequest, RewrapResult, SecretList, SecretMetadata, SetSecretRequest,
@@ -67,12 +67,15 @@ pub(crate) async fn delete_secret(
 pub(crate) async fn reveal_secrets(
     State(state): State<AppState>,
     RepoName(repo): RepoName,
-    headers: HeaderMap,
-    body: JsonBody<RevealRequest>,
+    request: Request,
 ) -> ApiResult<Json<RevealResponse>> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer = request.headers().get(header::AUTHORIZATION);
+    let bearer = bearer.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let token = bearer.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized, "unauthorized"))?;
-    Ok(Json(state.operations.reveal_secrets(&repo, token, &body.value).await?))
+    // Nothing is read for whom the token does not let in.
+    let job = state.operations.job_for_reveal(&repo, token).await?;
+    let body = JsonBody::<RevealRequest>::from_request(request, &state).await?;
+    Ok(Json(state.operations.reveal_secrets(&job, &body.value).await?))
 }
 
 /// Encrypt some secrets of all repos anew, with the key of now. To be repeated until there is no `next_after`. The global

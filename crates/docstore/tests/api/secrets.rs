@@ -313,6 +313,11 @@ async fn what_started_a_job_decides_whether_it_gets_any() {
     }
     let untriggered = job(&pool, "main", "untriggered", None, None).await;
     told.note("no trigger", &reveal(&app, &untriggered, &names).await);
+    // A member's proposal of what somebody else pushed.
+    commit(&app.person("outsider@example.com"), REPO, "of-member", &[("x", Some("1"))]).await;
+    commit(&app.person("member@example.com"), REPO, "of-member", &[("y", Some("1"))]).await;
+    let pushed = job(&pool, "of-member", "pushed", Some("proposal_synchronized"), Some(&proposals[0])).await;
+    told.note("pushed by an outsider", &reveal(&app, &pushed, &names).await);
     insta::assert_snapshot!(told, @r#"
     push on main
       200 {"values":{"TOKEN":"dA=="}}
@@ -336,6 +341,72 @@ async fn what_started_a_job_decides_whether_it_gets_any() {
       403 {"code":"FORBIDDEN","error":"secrets_blocked: trigger_not_allowed"}
     no trigger
       403 {"code":"FORBIDDEN","error":"secrets_blocked: trigger_not_allowed"}
+    pushed by an outsider
+      403 {"code":"FORBIDDEN","error":"secrets_blocked: non_member_pusher"}
+    "#);
+    let denied: Vec<String> = sqlx::query_scalar(
+        "SELECT concat_ws(' ', payload::json #>> '{data,branch}', payload::json #>> '{data,names}',
+             payload::json #>> '{data,reason}')
+         FROM event_log WHERE type = 'com.docstore.secret.denied' ORDER BY id",
+    )
+    .fetch_all(&pool)
+    .await
+    .unwrap();
+    insta::assert_snapshot!(denied.join("\n"), @r#"
+    of-outsider ["TOKEN"] non_member_proposal
+    of-outsider ["TOKEN"] proposal_not_found
+    main ["TOKEN"] missing_proposal
+    main ["TOKEN"] proposal_not_found
+    main ["TOKEN"] trigger_not_allowed
+    main ["TOKEN"] trigger_not_allowed
+    of-member ["TOKEN"] non_member_pusher
+    "#);
+}
+
+#[tokio::test]
+async fn another_value_of_a_secret_is_for_whom_it_was_before() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let url = format!("{REPO}/secrets/KEY");
+    let bindings = async |body: Value| {
+        let set = me.put(&url, &body).await.expect(200);
+        format!("{} {}", set["branches"], set["checks"])
+    };
+    assert_eq!(bindings(json!({"value": "1", "branches": ["*"]})).await, "null null");
+    let bound = json!({"value": "2", "branches": ["main"], "checks": ["deploy"]});
+    assert_eq!(bindings(bound).await, r#"["main"] ["deploy"]"#);
+    assert_eq!(bindings(json!({"value": "3"})).await, r#"["main"] ["deploy"]"#);
+    assert_eq!(bindings(json!({"value": "4", "branches": ["*"]})).await, r#"null ["deploy"]"#);
+    assert_eq!(bindings(json!({"value": "5", "checks": ["*"]})).await, "null null");
+}
+
+#[tokio::test]
+async fn a_token_is_looked_at_before_the_body() {
+    let app = TestApp::start().await;
+    let (me, pool) = (app.admin(), app.pool().await);
+    let token = job(&pool, "main", "token", Some("push"), None).await;
+    me.post("/repos", &json!({"owner": "default", "name": "other"})).await.expect(201);
+    let who = Person::new(app.base_url(), "worker@example.com");
+    let mut told = Transcript::new();
+    for (what, repo, token) in [
+        ("no such token", REPO, "nothing"),
+        ("another repo", "/repos/default/other/-", token.as_str()),
+        ("its own repo", REPO, token.as_str()),
+    ] {
+        let request = who.request(Method::POST, &format!("{repo}/secrets/reveal")).bearer_auth(token);
+        told.note(what, &Answer::of(request.body("{")).await);
+    }
+    let request = who.request(Method::POST, &format!("{REPO}/secrets/reveal")).body("{");
+    told.note("no token", &Answer::of(request).await);
+    insta::assert_snapshot!(told, @r#"
+    no such token
+      401 {"code":"UNAUTHORIZED","error":"unauthorized"}
+    another repo
+      404 {"code":"NOT_FOUND","error":"not found"}
+    its own repo
+      400 {"code":"BAD_REQUEST","error":"invalid request body"}
+    no token
+      401 {"code":"UNAUTHORIZED","error":"unauthorized"}
     "#);
 }
 
