@@ -78,7 +78,7 @@ impl Actor {
 
 /// Why somebody may not override policies. It is the right of an admin who acts as one: the role of whoever made a token
 /// is not what the token was made for, and an agent is never more than its owner's helper.
-fn no_override(access: &Access) -> Option<&'static str> {
+pub(crate) fn no_override(access: &Access) -> Option<&'static str> {
     let caller = access.caller();
     if caller.kind() != PrincipalKind::Person {
         return Some("only people may override");
@@ -268,8 +268,16 @@ impl Operations {
         let Some(no_override) = no_override else {
             return Ok(Passage { record: Some(Box::new(record)), auto_merge });
         };
-        let facts =
-            Facts { branch, role: actor.role, conflicts: &[], judgement: &record.judgement, review: &review, action };
+        let facts = Facts {
+            branch,
+            role: actor.role,
+            judgement: &record.judgement,
+            review: &review,
+            action,
+            conflicts: &[],
+            in_the_way: &[],
+            unusable: &[],
+        };
         Err(Error::PolicyDenied(Box::new(Denial {
             policies: record.judgement.failing().cloned().collect(),
             requirements: why::requirements(&facts),

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use docstore_database::{
+    Transaction,
     append::{Footing, NewChange, append_commits, draw_sequences},
-    branches::{self, LockedBranch, lock_branch},
+    branches::{self, BranchRow, LockedBranch, lock_branch},
     commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
     policies::MainFile,
 };
@@ -194,7 +195,7 @@ async fn append_merge(
 }
 
 /// What a change brings to `main`; nothing when it deletes.
-fn arriving_file(change: &LatestChange) -> Option<MainFile> {
+pub(crate) fn arriving_file(change: &LatestChange) -> Option<MainFile> {
     let hash = change.hash.as_deref().and_then(|hash| hash.try_into().ok())?;
     Some(MainFile { path: change.path.clone(), content_id: change.content_id?, hash, size: change.size? })
 }
@@ -259,27 +260,35 @@ pub(crate) async fn check_in_the_way_on_main(
     main: &LockedBranch,
     changes: &[Arrival<'_>],
 ) -> Result<()> {
+    let conflicts = in_the_way_on_main(&mut write.transaction, main.repo_id, &main.branch, changes).await?;
+    if conflicts.is_empty() { Ok(()) } else { Err(Error::Conflicts(conflicts)) }
+}
+
+/// The paths that would then be a file and a directory.
+pub(crate) async fn in_the_way_on_main(
+    transaction: &mut Transaction,
+    repo_id: i64,
+    main: &BranchRow,
+    changes: &[Arrival<'_>],
+) -> Result<Vec<Conflict>> {
     let (created, deleted): (Vec<Arrival<'_>>, Vec<Arrival<'_>>) = changes.iter().partition(|change| change.exists);
     if created.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let versions: BTreeMap<&str, Option<Uuid>> =
         created.iter().map(|change| (change.path, change.version_id)).collect();
     let created: Vec<&str> = versions.keys().copied().collect();
     let deleted: Vec<&str> = deleted.iter().map(|change| change.path).collect();
     let among_themselves = clashing_paths(&created).into_iter().map(|(file, _)| file.to_owned());
-    let with_main = files_in_the_way(&mut *write.transaction, &main.branch, main.repo_id, &created, &deleted).await?;
+    let with_main = files_in_the_way(&mut **transaction, main, repo_id, &created, &deleted).await?;
     let refused: BTreeSet<String> = among_themselves.chain(with_main.into_iter().map(|(path, _)| path)).collect();
-    if refused.is_empty() {
-        return Ok(());
-    }
     // Shown like any other conflict: the path on the branch, which main has no file for.
     let conflict = |path: String| {
         let version = versions.get(path.as_str()).copied().flatten();
         let branch_version_id = version.map(|id| id.to_string()).unwrap_or_default();
         Conflict { branch_version_id, main_version_id: String::new(), path }
     };
-    Err(Error::Conflicts(refused.into_iter().map(conflict).collect()))
+    Ok(refused.into_iter().map(conflict).collect())
 }
 
 fn entry(change: &LatestChange) -> DiffEntry {

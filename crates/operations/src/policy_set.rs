@@ -158,26 +158,38 @@ impl Operations {
         touched: &[&str],
         arriving: Vec<MainFile>,
     ) -> Result<()> {
-        let arriving = arriving.into_iter().filter(|file| is_policy(&file.path) || is_owners_file(&file.path));
-        let (arriving, owners): (Vec<MainFile>, Vec<MainFile>) = arriving.partition(|file| is_policy(&file.path));
-        let mut errors = self.check_owners_files(transaction, owners).await?;
-        if !arriving.is_empty() {
-            let touched: HashSet<&str> = touched.iter().copied().collect();
-            let mut there =
-                policies::policy_files(&mut **transaction, main.branch.id, MAIN_POLICIES_MAX as i64 + 1).await?;
-            there.retain(|file| !touched.contains(file.path.as_str()));
-            if let Some(error) = too_many_policies(there.iter().chain(&arriving)) {
-                errors.push(error);
-            } else {
-                let checked = self.checked(transaction, Tenant::Repo(main.repo_id), arriving).await?;
-                errors.extend(checked.into_iter().filter_map(Result::err));
-            }
-        }
+        let errors = self.unusable_arriving(transaction, main.repo_id, main.branch.id, touched, arriving).await?;
         if errors.is_empty() {
             return Ok(());
         }
         let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
         Err(Error::refused(ErrorCode::PolicyInvalid, errors.join("\n")))
+    }
+
+    /// What is wrong with the policies and OWNERS files that would come to `main`.
+    pub(crate) async fn unusable_arriving(
+        &self,
+        transaction: &mut Transaction,
+        repo_id: i64,
+        main_id: i64,
+        touched: &[&str],
+        arriving: Vec<MainFile>,
+    ) -> Result<Vec<CompileError>> {
+        let arriving = arriving.into_iter().filter(|file| is_policy(&file.path) || is_owners_file(&file.path));
+        let (arriving, owners): (Vec<MainFile>, Vec<MainFile>) = arriving.partition(|file| is_policy(&file.path));
+        let mut errors = self.check_owners_files(transaction, owners).await?;
+        if !arriving.is_empty() {
+            let touched: HashSet<&str> = touched.iter().copied().collect();
+            let mut there = policies::policy_files(&mut **transaction, main_id, MAIN_POLICIES_MAX as i64 + 1).await?;
+            there.retain(|file| !touched.contains(file.path.as_str()));
+            if let Some(error) = too_many_policies(there.iter().chain(&arriving)) {
+                errors.push(error);
+            } else {
+                let checked = self.checked(transaction, Tenant::Repo(repo_id), arriving).await?;
+                errors.extend(checked.into_iter().filter_map(Result::err));
+            }
+        }
+        Ok(errors)
     }
 
     /// The policies of an org and of the head of a repo's `main`.

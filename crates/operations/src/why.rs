@@ -12,11 +12,12 @@ use docstore_models::{
     AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
     ProposalState, Requirement, RequirementKind, ReviewStatus, Role, Why,
 };
+use docstore_policy::CompileError;
 
 use crate::{
     Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result,
     gate::{Actor, GateAction},
-    merge::conflicts,
+    merge::{Arrival, arriving_file, conflicts, in_the_way_on_main},
     policy_set::Judgement,
     review_state::ReviewState,
 };
@@ -32,6 +33,10 @@ pub(crate) struct Facts<'a> {
     /// The role of whoever wants to merge.
     pub(crate) role: Option<Role>,
     pub(crate) conflicts: &'a [Conflict],
+    /// What would make a path of `main` a file and a directory.
+    pub(crate) in_the_way: &'a [Conflict],
+    /// What is wrong with the policies and OWNERS files that the branch brings.
+    pub(crate) unusable: &'a [CompileError],
     pub(crate) judgement: &'a Judgement,
     pub(crate) review: &'a ReviewState,
     pub(crate) action: GateAction,
@@ -68,15 +73,28 @@ fn about_branch(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
         all.push(requirement(RequirementKind::Role, what, &["role:maintainer"], command));
     }
     if !facts.conflicts.is_empty() {
-        let mut named: Vec<&str> =
-            facts.conflicts.iter().take(CONFLICTS_NAMED).map(|conflict| conflict.path.as_str()).collect();
-        if facts.conflicts.len() > CONFLICTS_NAMED {
-            named.push("…");
-        }
-        let what = format!("{name} and main both changed: {}", named.join(", "));
+        let what = format!("{name} and main both changed: {}", named(facts.conflicts));
         let who = ["role:maintainer"];
         all.push(requirement(RequirementKind::Conflict, what, &who, Some("ds rebase".to_owned())));
     }
+    if !facts.in_the_way.is_empty() {
+        let what =
+            format!("a file would be where main has a directory, or the other way round: {}", named(facts.in_the_way));
+        all.push(requirement(RequirementKind::Conflict, what, &["role:writer"], None));
+    }
+    for error in facts.unusable {
+        let what = format!("the branch brings what cannot be used on main: {error}");
+        all.push(requirement(RequirementKind::Policy, what, &["role:writer"], None));
+    }
+}
+
+/// Paths in a sentence.
+fn named(conflicts: &[Conflict]) -> String {
+    let mut paths: Vec<&str> = conflicts.iter().take(CONFLICTS_NAMED).map(|conflict| conflict.path.as_str()).collect();
+    if conflicts.len() > CONFLICTS_NAMED {
+        paths.push("…");
+    }
+    paths.join(", ")
 }
 
 fn about_policies(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
@@ -161,6 +179,8 @@ pub(crate) struct Considered {
     pub(crate) branch: BranchRow,
     pub(crate) changes: Vec<LatestChange>,
     pub(crate) on_main: Vec<LatestChange>,
+    in_the_way: Vec<Conflict>,
+    unusable: Vec<CompileError>,
     pub(crate) judgement: Judgement,
     pub(crate) review: ReviewState,
     /// Whether there is any policy.
@@ -177,6 +197,8 @@ impl Considered {
             branch: &self.branch,
             role: Some(reader.role()),
             conflicts: &self.conflicts(),
+            in_the_way: &self.in_the_way,
+            unusable: &self.unusable,
             judgement: &self.judgement,
             review: &self.review,
             action: GateAction::Merge,
@@ -266,7 +288,7 @@ impl Operations {
     pub(crate) async fn explain_refusal<T>(&self, access: &Access, branch: &str, result: Result<T>) -> Result<T> {
         let Err(error) = result else { return result };
         let about_branch = matches!(error, Error::Conflicts(_))
-            || matches!(error.code(), ErrorCode::BranchDraft | ErrorCode::BranchNotActive);
+            || matches!(error.code(), ErrorCode::BranchDraft | ErrorCode::BranchNotActive | ErrorCode::PolicyInvalid);
         if !about_branch {
             return Err(error);
         }
@@ -294,8 +316,13 @@ impl Operations {
         };
         let paths: Vec<String> = changes.iter().map(|change| change.path.clone()).collect();
         let on_main = latest_changes_of(&mut *transaction, main.id, branch.base_sequence, &paths).await?;
+        let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
+        let in_the_way = in_the_way_on_main(&mut transaction, reader.repo_id(), &main, &arrivals).await?;
+        let arriving = changes.iter().filter_map(arriving_file).collect();
+        let touched: Vec<&str> = paths.iter().map(String::as_str).collect();
+        let unusable = self.unusable_arriving(&mut transaction, reader.repo_id(), main.id, &touched, arriving).await?;
         let set = self.policy_set(&mut transaction, reader.repo_id(), main.id, reader.org_id()).await?;
-        let paths: Vec<&str> = if set.is_empty() { Vec::new() } else { paths.iter().map(String::as_str).collect() };
+        let paths: Vec<&str> = if set.is_empty() { Vec::new() } else { touched };
         let actor = Actor::of(reader);
         let (input, review, unreadable) =
             self.input(&mut transaction, reader.repo(), &actor, &main, &branch, &changes, &paths).await?;
@@ -307,7 +334,7 @@ impl Operations {
         }
         let mut judgement = if has_policies { self.let_judge(&set, input).await? } else { Judgement::default() };
         judgement.refuse_unreadable(&unreadable);
-        Ok(Considered { branch, changes, on_main, judgement, review, has_policies })
+        Ok(Considered { branch, changes, on_main, in_the_way, unusable, judgement, review, has_policies })
     }
 }
 

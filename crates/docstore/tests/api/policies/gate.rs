@@ -135,6 +135,33 @@ async fn what_is_wrong_with_the_branch_itself_is_explained_too() {
 }
 
 #[tokio::test]
+async fn why_says_what_the_merge_says() {
+    let (app, admin) = start().await;
+    let maintainer = give(&app, "maintainer@example.com", "maintainer").await;
+    for name in ["file", "broken"] {
+        branch(&maintainer, REPO, name).await;
+    }
+    commit(&maintainer, REPO, "file", &[("dir", Some("1"))]).await;
+    commit(&admin, REPO, "main", &[("dir/a", Some("1"))]).await;
+    commit(&maintainer, REPO, "broken", &[(".docstore/policy/broken.rego", Some("package docstore.broken\nallow if"))])
+        .await;
+    let mut told = Transcript::new();
+    for name in ["file", "broken"] {
+        let refused = maintainer.post(&format!("{REPO}/merge"), &json!({"branch": name})).await.expect(409);
+        let why = maintainer.get(&format!("{REPO}/branch/{name}/why")).await.expect(200);
+        assert_eq!(why["mergeable"], false, "{why}");
+        assert_eq!(why["requirements"], refused["requirements"], "{refused}");
+        let context = maintainer.get(&format!("{REPO}/branch/{name}/agent-context")).await.expect(200);
+        assert_eq!(why["requirements"], context["requirements"]);
+        told.say(&format!("{} {}", refused["code"], why["requirements"]));
+    }
+    insta::assert_snapshot!(told, @r#"
+    # "MERGE_CONFLICT" [{"kind":"conflict","what":"a file would be where main has a directory, or the other way round: dir","who":["role:writer"]}]
+    # "POLICY_INVALID" [{"kind":"policy","what":"the branch brings what cannot be used on main: .docstore/policy/broken.rego:2: expecting expression","who":["role:writer"]}]
+    "#);
+}
+
+#[tokio::test]
 async fn whatever_moves_main_goes_through_the_gate() {
     let (app, admin) = start().await;
     let maintainer = give(&app, "maintainer@example.com", "maintainer").await;
