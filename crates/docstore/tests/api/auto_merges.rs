@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::support::{
     REPO, branch, commit,
+    identities::make_member,
     sse::{PATIENCE, Sse},
     text_file,
 };
@@ -141,6 +142,16 @@ async fn whatever_makes_it_green_is_noticed() {
     assert_eq!(branch_now(&maintainer, "by-role").await["status"], "active");
     give(&app, "writer@example.com", "maintainer").await;
     until_merged(&maintainer, "by-role").await;
+    // A right that was held down by a lower role.
+    make_member(&app.pool().await, "default", "owner@example.com", "owner").await;
+    let owner = give(&app, "owner@example.com", "writer").await;
+    branch(&maintainer, REPO, "by-taken-role").await;
+    commit(&owner, REPO, "by-taken-role", &[("e", Some("1"))]).await;
+    enable(&owner, "by-taken-role").await;
+    until_looked_at(&app).await;
+    assert_eq!(branch_now(&maintainer, "by-taken-role").await["status"], "active");
+    admin.delete(&format!("{REPO}/roles/owner@example.com")).await.expect(204);
+    until_merged(&maintainer, "by-taken-role").await;
 }
 
 #[tokio::test]
