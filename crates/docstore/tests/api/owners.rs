@@ -55,7 +55,7 @@ async fn an_owners_file_that_cannot_be_read_does_not_reach_main() {
     POST /repos/default/default/-/commit {"branch":"topic","files":[{"content":"YQpi/w==","path":"src/OWNERS"}],"message":"m"}
       201 {"commit_hash":"HASH-1","files":[{"path":"src/OWNERS","version_id":"ID-1"}],"sequence":3}
     POST /repos/default/default/-/merge {"branch":"topic"}
-      409 {"code":"POLICY_INVALID","error":"src/OWNERS:2: it is not text in UTF-8"}
+      409 {"code":"POLICY_INVALID","error":"src/OWNERS:2: it is not text in UTF-8","requirements":[{"kind":"policy","what":"the branch brings what cannot be used on main: src/OWNERS:2: it is not text in UTF-8","who":["role:writer"]}]}
     # another file may hold what it wants
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"/w==","path":"src/CODEOWNERS"}],"message":"m"}
       201 {"commit_hash":"HASH-2","files":[{"path":"src/CODEOWNERS","version_id":"ID-2"}],"sequence":4}

@@ -249,9 +249,9 @@ async fn what_cannot_be_used_does_not_reach_main() {
     POST /repos/default/default/-/import {"branch":"main","commits":[{"author":"a@example.com","files":[{"content":"cGFja2FnZSB4","path":".docstore/policy/deep/bad.rego"}],"imported_from":"git:1","message":"m"}]}
       409 {"code":"POLICY_INVALID","error":".docstore/policy/deep/bad.rego:1: the package must be `docstore.<name>`, not `x`"}
     POST /repos/default/default/-/merge {"branch":"topic"}
-      409 {"code":"POLICY_INVALID","error":".docstore/policy/bad.rego:2: `if` keyword is required before rule body"}
+      409 {"code":"POLICY_INVALID","error":".docstore/policy/bad.rego:2: `if` keyword is required before rule body","requirements":[{"kind":"policy","what":"the branch brings what cannot be used on main: .docstore/policy/bad.rego:2: `if` keyword is required before rule body","who":["role:writer"]}]}
     POST /repos/default/default/-/merge {"branch":"topic","dry_run":true}
-      409 {"code":"POLICY_INVALID","error":".docstore/policy/bad.rego:2: `if` keyword is required before rule body"}
+      409 {"code":"POLICY_INVALID","error":".docstore/policy/bad.rego:2: `if` keyword is required before rule body","requirements":[{"kind":"policy","what":"the branch brings what cannot be used on main: .docstore/policy/bad.rego:2: `if` keyword is required before rule body","who":["role:writer"]}]}
     # not text, and too long
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"/w==","path":".docstore/policy/b.rego"}],"message":"m"}
       409 {"code":"POLICY_INVALID","error":".docstore/policy/b.rego:1: it is not text in UTF-8"}
