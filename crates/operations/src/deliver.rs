@@ -13,7 +13,7 @@
 //!
 //! The loop is woken when events get their positions and when somebody resumes or redelivers; a poll is the guarantee.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_database::{
@@ -28,7 +28,7 @@ use futures::future::join_all;
 use secrecy::SecretString;
 use tokio::{
     sync::{Notify, Semaphore, watch},
-    task::JoinSet,
+    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep},
 };
 use uuid::Uuid;
@@ -91,14 +91,6 @@ impl Webhooks {
     }
 }
 
-/// How a turn ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct TurnEnd {
-    /// How many deliveries were tried.
-    tried: usize,
-    was_failing: bool,
-}
-
 /// A turn that was taken.
 #[derive(Clone, Copy, Debug)]
 struct Turn {
@@ -112,17 +104,15 @@ impl Operations {
     /// got positions.
     pub async fn deliver_webhooks(&self, mut announced: watch::Receiver<i64>, shutdown: impl Future<Output = ()>) {
         let (stop, stopping) = watch::channel(false);
-        let mut turns: JoinSet<Result<TurnEnd>> = JoinSet::new();
-        let mut failing = 0;
+        let mut turns = Running::default();
         tokio::pin!(shutdown);
         loop {
-            let pause = match self.take_turns(turns.len(), failing).await {
+            let pause = match self.take_turns(turns.tasks.len(), turns.failing.len()).await {
                 Ok(taken) => {
                     let found_none = taken.is_empty();
                     for turn in taken {
-                        failing += usize::from(turn.was_failing);
                         let (this, stopping) = (self.clone(), stopping.clone());
-                        turns.spawn(async move { this.take_turn(turn, &stopping).await });
+                        turns.spawn(turn.was_failing, async move { this.take_turn(turn, &stopping).await });
                     }
                     if found_none { self.until_next_turn().await } else { POLL_INTERVAL }
                 }
@@ -140,17 +130,15 @@ impl Operations {
                 // Without a sender nobody announces any more; then the poll is left.
                 Ok(()) = announced.changed() => {}
                 () = self.webhooks().wanted.notified() => {}
-                Some(ended) = turns.join_next() => {
-                    failing -= usize::from(was_failing(ended, failing));
-                }
+                Some(ended) = turns.tasks.join_next_with_id() => turns.ended(ended),
                 () = sleep(pause) => {}
             }
-            while let Some(ended) = turns.try_join_next() {
-                failing -= usize::from(was_failing(ended, failing));
+            while let Some(ended) = turns.tasks.try_join_next_with_id() {
+                turns.ended(ended);
             }
         }
         stop.send_replace(true);
-        while turns.join_next().await.is_some() {}
+        while turns.tasks.join_next().await.is_some() {}
     }
 
     /// Delivers what is due now, and says how many attempts that took.
@@ -163,7 +151,7 @@ impl Operations {
         loop {
             let taken = self.take_turns(0, 0).await?;
             let ended = join_all(taken.into_iter().map(|turn| self.take_turn(turn, &stopping))).await;
-            let round: usize = ended.into_iter().map(|end| end.map(|end| end.tried)).sum::<Result<usize>>()?;
+            let round: usize = ended.into_iter().sum::<Result<usize>>()?;
             if round == 0 {
                 return Ok(tried);
             }
@@ -207,12 +195,13 @@ impl Operations {
         }
     }
 
-    /// Delivers to one subscription until there is no more, something fails, or it took long enough.
-    async fn take_turn(&self, turn: Turn, stopping: &watch::Receiver<bool>) -> Result<TurnEnd> {
+    /// Delivers to one subscription until there is no more, something fails, or it took long enough. Says how many
+    /// deliveries were tried.
+    async fn take_turn(&self, turn: Turn, stopping: &watch::Receiver<bool>) -> Result<usize> {
         let mut tried = 0;
         let ended = self.deliver_in_order(turn, stopping, &mut tried).await;
         match ended {
-            Ok(()) => Ok(TurnEnd { tried, was_failing: turn.was_failing }),
+            Ok(()) => Ok(tried),
             Err(error) => {
                 log_failure(&error);
                 // If this fails as well, the turn runs out by itself.
@@ -412,16 +401,31 @@ fn retry_delay(attempts_before: i32) -> TimeDelta {
     TimeDelta::seconds((1_i64 << doublings).min(RETRY_SECONDS_MAX))
 }
 
-/// Whether a turn that ended counted among the failing ones. One that panicked may have; it is taken for one if there is
-/// any, so that failing ones never get fewer places than they should.
-fn was_failing(ended: std::result::Result<Result<TurnEnd>, tokio::task::JoinError>, failing: usize) -> bool {
-    match ended {
-        Ok(Ok(end)) => end.was_failing,
-        Ok(Err(_)) => failing > 0,
-        Err(error) => {
-            tracing::error!(error = &error as &(dyn std::error::Error + 'static), "delivering a webhook panicked");
-            failing > 0
+/// The turns that are under way, and which of them are of subscriptions that fail. A turn is told by its task, however it
+/// ends.
+#[derive(Debug, Default)]
+struct Running {
+    tasks: JoinSet<Result<usize>>,
+    failing: HashSet<Id>,
+}
+
+impl Running {
+    fn spawn(&mut self, was_failing: bool, turn: impl Future<Output = Result<usize>> + Send + 'static) {
+        let id = self.tasks.spawn(turn).id();
+        if was_failing {
+            self.failing.insert(id);
         }
+    }
+
+    fn ended(&mut self, ended: std::result::Result<(Id, Result<usize>), JoinError>) {
+        let id = match ended {
+            Ok((id, _)) => id,
+            Err(error) => {
+                tracing::error!(error = &error as &(dyn std::error::Error + 'static), "delivering a webhook panicked");
+                error.id()
+            }
+        };
+        self.failing.remove(&id);
     }
 }
 
@@ -432,6 +436,23 @@ fn log_failure(error: &crate::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_turn_that_ends_badly_leaves_the_places_of_others() {
+        let mut turns = Running::default();
+        turns.spawn(true, std::future::pending());
+        turns.spawn(false, async { Err(crate::Error::bad_request("the database is away")) });
+        let ended = turns.tasks.join_next_with_id().await.unwrap();
+        turns.ended(ended);
+        assert_eq!((turns.tasks.len(), turns.failing.len()), (1, 1), "the one that fails is still at it");
+        turns.spawn(true, async { Err(crate::Error::bad_request("the database is away")) });
+        let ended = turns.tasks.join_next_with_id().await.unwrap();
+        turns.ended(ended);
+        turns.tasks.abort_all();
+        let ended = turns.tasks.join_next_with_id().await.unwrap();
+        turns.ended(ended);
+        assert_eq!((turns.tasks.len(), turns.failing.len()), (0, 0));
+    }
 
     #[test]
     fn the_pause_doubles_up_to_an_hour() {
