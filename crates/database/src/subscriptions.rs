@@ -143,15 +143,24 @@ pub async fn subscription(
     Ok(row.map(Into::into))
 }
 
-/// Subscriptions, oldest first, behind the one with the id given: everybody's, or those of one creator; all, or only those
-/// to some repos.
+/// Which subscriptions to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whose<'a> {
+    /// Only those that this person or an agent of theirs created; `None` for everybody's.
+    pub person: Option<&'a str>,
+    /// Only those that this identity itself created.
+    pub created_by: Option<&'a str>,
+    /// Only those to these repos.
+    pub repos: Option<&'a [i64]>,
+}
+
+/// Subscriptions, oldest first, behind the one with the id given.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_subscriptions(
     executor: impl PgExecutor<'_>,
-    created_by: Option<&str>,
-    repos: Option<&[i64]>,
+    whose: Whose<'_>,
     after: Option<Uuid>,
     limit: Option<i64>,
     now: DateTime<Utc>,
@@ -160,13 +169,19 @@ pub async fn list_subscriptions(
         Row,
         r#"
         SELECT
-            s.id, s.repo_id, r.name AS "repo?", s.event_types, s.backend,
-            s.config AS "config: Json<BTreeMap<String, String>>", s.secret IS NOT NULL AS "has_secret!",
+            s.id AS "id!", s.repo_id, r.name AS "repo?", s.event_types, s.backend AS "backend!",
+            s.config AS "config!: Json<BTreeMap<String, String>>", s.secret IS NOT NULL AS "has_secret!",
             CASE WHEN s.previous_secret_until > $4 THEN s.previous_secret_until END AS previous_secret_until,
-            s.created_at, s.created_by, s.suspended_at, s.suspended_reason, s.failure_count
-        FROM event_subscriptions s
+            s.created_at AS "created_at!", s.created_by AS "created_by!", s.suspended_at, s.suspended_reason,
+            s.failure_count AS "failure_count!"
+        FROM (
+            -- One of the two runs: a plan for both ways of asking would go through everybody's.
+            SELECT * FROM event_subscriptions WHERE $1::text IS NULL
+            UNION ALL
+            SELECT * FROM event_subscriptions WHERE regexp_replace(created_by, '^agent:[^/]*/', '') = $1
+        ) s
         LEFT JOIN repos r ON r.id = s.repo_id
-        WHERE ($1::text IS NULL OR s.created_by = $1)
+        WHERE ($6::text IS NULL OR s.created_by = $6)
             AND ($5::bigint[] IS NULL OR s.repo_id = ANY ($5))
             AND (
                 $2::uuid IS NULL
@@ -175,11 +190,12 @@ pub async fn list_subscriptions(
         ORDER BY s.created_at, s.id
         LIMIT $3
         "#,
-        created_by,
+        whose.person,
         after,
         limit,
         now,
-        repos as Option<&[i64]>,
+        whose.repos as Option<&[i64]>,
+        whose.created_by,
     )
     .fetch_all(executor)
     .await?;

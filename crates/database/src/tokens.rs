@@ -167,13 +167,19 @@ pub async fn list_tokens(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
     let rows = sqlx::query!(
         r#"
         SELECT
-            t.token_id, t.name, t.owner, t.all_repos, t.branches, t.actions, t.created_at, t.expires_at, t.last_used_at,
+            t.token_id AS "token_id!", t.name AS "name!", t.owner AS "owner!", t.all_repos AS "all_repos!", t.branches,
+            t.actions AS "actions!", t.created_at AS "created_at!", t.expires_at AS "expires_at!", t.last_used_at,
             t.revoked_at,
             ARRAY(
                 SELECT r.name FROM token_repos s JOIN repos r ON r.id = s.repo_id WHERE s.token_id = t.id ORDER BY r.name
             ) AS "repos!"
-        FROM tokens t
-        WHERE t.agent_id IS NULL AND ($1::text IS NULL OR t.owner = $1) AND ($2::uuid IS NULL OR t.token_id > $2)
+        FROM (
+            -- One of the two runs: a plan for both ways of asking would go through everybody's.
+            SELECT * FROM tokens WHERE $1::text IS NULL
+            UNION ALL
+            SELECT * FROM tokens WHERE owner = $1
+        ) t
+        WHERE t.agent_id IS NULL AND ($2::uuid IS NULL OR t.token_id > $2)
         ORDER BY t.token_id
         LIMIT $3
         "#,
@@ -283,14 +289,19 @@ pub async fn list_agents(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
     let rows = sqlx::query!(
         r#"
         SELECT
-            a.agent_id, a.identity, a.owner, a.created_at, a.expires_at, a.revoked_at, t.all_repos, t.branches, t.actions,
-            t.last_used_at,
+            a.agent_id AS "agent_id!", a.identity AS "identity!", a.owner AS "owner!", a.created_at AS "created_at!",
+            a.expires_at AS "expires_at!", a.revoked_at, t.all_repos, t.branches, t.actions, t.last_used_at,
             ARRAY(
                 SELECT r.name FROM token_repos s JOIN repos r ON r.id = s.repo_id WHERE s.token_id = t.id ORDER BY r.name
             ) AS "repos!"
-        FROM agents a
+        FROM (
+            -- As for tokens.
+            SELECT * FROM agents WHERE $1::text IS NULL
+            UNION ALL
+            SELECT * FROM agents WHERE owner = $1
+        ) a
         JOIN tokens t ON t.agent_id = a.id
-        WHERE ($1::text IS NULL OR a.owner = $1) AND ($2::uuid IS NULL OR a.agent_id > $2)
+        WHERE $2::uuid IS NULL OR a.agent_id > $2
         ORDER BY a.agent_id
         LIMIT $3
         "#,
@@ -315,6 +326,32 @@ pub async fn list_agents(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
             })
         })
         .collect()
+}
+
+/// Whether there is an agent of an identity, neither revoked nor over; if `since` is given, one that is older than what has
+/// that id.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn agent_lives(
+    executor: impl PgExecutor<'_>,
+    identity: &str,
+    since: Option<Uuid>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM agents
+            WHERE identity = $1 AND revoked_at IS NULL AND expires_at > $2 AND ($3::uuid IS NULL OR agent_id < $3)
+        ) AS "lives!"
+        "#,
+        identity,
+        now,
+        since,
+    )
+    .fetch_one(executor)
+    .await?)
 }
 
 /// What an agent that is revoked was.

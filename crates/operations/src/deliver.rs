@@ -21,6 +21,7 @@ use docstore_database::{
     deliveries::{self, Attempt, BatchBounds, DueDelivery, Target, Verdict},
     event_log::log_events,
     subscriptions::suspend_subscription,
+    tokens::agent_lives,
 };
 use docstore_models::{EventData, Identity};
 use docstore_webhooks::{Message, Place, Sender, Sent};
@@ -219,7 +220,7 @@ impl Operations {
             let Some(target) = deliveries::target(self.pool(), subscription_id, self.now()).await? else {
                 return Ok(());
             };
-            if !self.may_still_be_told(&target).await? {
+            if !self.may_still_be_told(subscription_id, &target).await? {
                 let reason = format!("{} may no longer read what this is about", target.created_by);
                 return self.suspend(turn, &target, &reason, None).await;
             }
@@ -352,9 +353,15 @@ impl Operations {
         Ok(())
     }
 
-    /// Whether a subscription's creator may read what it is about; of an agent, whether its owner may.
-    async fn may_still_be_told(&self, target: &Target) -> Result<bool> {
+    /// Whether a subscription's creator may read what it is about; of an agent, whether it is still there and its owner may.
+    async fn may_still_be_told(&self, subscription_id: Uuid, target: &Target) -> Result<bool> {
         let Ok(creator) = Identity::parse(target.created_by.as_str()) else { return Ok(false) };
+        // Ids go by time: an agent that got the name later did not subscribe.
+        if creator.agent_owner().is_some()
+            && !agent_lives(self.pool(), creator.as_str(), Some(subscription_id), self.now()).await?
+        {
+            return Ok(false);
+        }
         let rights_of = creator.agent_owner().unwrap_or(creator);
         if self.is_global_admin(&rights_of) {
             return Ok(true);

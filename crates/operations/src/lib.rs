@@ -91,7 +91,7 @@ pub use reads::{ContentStream, FileBytes, FileRead, PinnedTree, ReadPoint, TreeP
 pub use rebase::RebaseChange;
 pub use review_state::{CarriedReview, Contributors, ReviewState};
 pub use secrets::RevealingJob;
-pub use subscriptions::SubscriptionOwner;
+pub use subscriptions::{SubscriptionOwner, SubscriptionRemover};
 pub use tokens::{StoredTokens, Whose};
 pub use write::IdempotencyKey;
 

@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_auth::Caller;
 use docstore_database::{
-    access::repo_facts,
+    access::{has_role, repo_facts},
     branches,
     repos::hold_repo,
     subscriptions::{self, NewSubscription, StoredSubscription, SubscriptionChange},
 };
 use docstore_models::{
-    CreateSubscriptionRequest, ErrorCode, EventData, MAIN_BRANCH, Subscription, UpdateSubscriptionRequest,
+    CreateSubscriptionRequest, ErrorCode, EventData, MAIN_BRANCH, Role, Subscription, UpdateSubscriptionRequest,
+    person_behind,
 };
 use serde_json::Value;
 use url::Url;
@@ -40,12 +41,18 @@ const PREVIOUS_SECRET_SECONDS: i64 = 24 * 60 * 60;
 /// The longest that two secrets sign: one that leaked must not do so for ever.
 const PREVIOUS_SECRET_SECONDS_MAX: i64 = 30 * 24 * 60 * 60;
 
-/// Proof that the caller may look after a subscription: its creator, or the global admin.
+/// Proof that the caller may look after a subscription: its creator or the person behind it, as long as they may read what
+/// it is about, or the global admin.
 #[derive(Clone, Debug)]
 pub struct SubscriptionOwner {
     pub(crate) caller: Caller,
     pub(crate) stored: StoredSubscription,
 }
+
+/// Proof that the caller may end a subscription: whoever may look after it, whoever created it and may read no more, and
+/// the admins of its repo.
+#[derive(Clone, Debug)]
+pub struct SubscriptionRemover(SubscriptionOwner);
 
 impl SubscriptionOwner {
     pub(crate) fn id(&self) -> Uuid {
@@ -61,6 +68,11 @@ impl SubscriptionOwner {
 
 pub(crate) fn subscription_not_found() -> Error {
     Error::refused(ErrorCode::SubscriptionNotFound, "subscription not found")
+}
+
+fn not_creator(caller: &Caller, id: Uuid) -> Error {
+    tracing::info!(identity = caller.identity().as_str(), subscription = %id, "access denied");
+    Error::refused(ErrorCode::Forbidden, "forbidden: not subscription creator")
 }
 
 fn no_access() -> Error {
@@ -147,15 +159,18 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<Vec<Subscription>> {
         if let Some(after) = after {
-            let known = self.subscription_owner(caller, after).await;
-            known.map_err(|_| Error::bad_request("invalid pagination cursor"))?;
+            let known = self.subscription_of(caller, after).await;
+            if !known.is_ok_and(|(_, is_owner)| is_owner) {
+                return Err(Error::bad_request("invalid pagination cursor"));
+            }
         }
-        let everybody = self.is_global_admin(caller.rights_of());
-        let created_by = (!everybody).then(|| caller.identity().as_str());
-        let limit = limit.map(|limit| self.limits().page(Some(limit), limit));
+        let person = (!self.is_global_admin(caller.rights_of())).then(|| caller.rights_of().as_str());
+        // An agent sees what it made itself; its owner sees that too.
+        let created_by = person.and(caller.identity().agent_owner()).map(|_| caller.identity().as_str());
         let repos = caller.token().and_then(|token| token.scope.repos.as_deref());
-        let now = self.now();
-        Ok(subscriptions::list_subscriptions(self.pool(), created_by, repos, after, limit, now).await?)
+        let whose = subscriptions::Whose { person, created_by, repos };
+        let limit = limit.map(|limit| self.limits().page(Some(limit), limit));
+        Ok(subscriptions::list_subscriptions(self.pool(), whose, after, limit, self.now()).await?)
     }
 
     /// Lets somebody in who may look after a subscription.
@@ -163,15 +178,57 @@ impl Operations {
     /// # Errors
     /// `SUBSCRIPTION_NOT_FOUND`, then `FORBIDDEN`.
     pub async fn subscription_owner(&self, caller: &Caller, id: Uuid) -> Result<SubscriptionOwner> {
+        let (owner, is_owner) = self.subscription_of(caller, id).await?;
+        if !is_owner {
+            return Err(not_creator(caller, id));
+        }
+        let rights_of = caller.rights_of();
+        // What was sent, and what would be sent again, asks for the right that creating it does, now.
+        let may_be_told = self.is_global_admin(rights_of)
+            || match owner.stored.repo_id {
+                Some(repo_id) => has_role(self.pool(), repo_id, rights_of.as_str()).await?,
+                None => false,
+            };
+        if may_be_told {
+            return Ok(owner);
+        }
+        tracing::info!(identity = caller.identity().as_str(), subscription = %id, "access denied");
+        Err(no_access())
+    }
+
+    /// Lets somebody in who may end a subscription.
+    ///
+    /// # Errors
+    /// `SUBSCRIPTION_NOT_FOUND`, then `FORBIDDEN`.
+    pub async fn subscription_remover(&self, caller: &Caller, id: Uuid) -> Result<SubscriptionRemover> {
+        let (owner, is_owner) = self.subscription_of(caller, id).await?;
+        if is_owner || self.administers(caller, &owner.stored).await? {
+            return Ok(SubscriptionRemover(owner));
+        }
+        Err(not_creator(caller, id))
+    }
+
+    /// Whether a person administers the repo that a subscription is about. Their agents do not look after other people's.
+    async fn administers(&self, caller: &Caller, stored: &StoredSubscription) -> Result<bool> {
+        let Some(repo) = stored.shown.repo.as_deref().filter(|_| caller.identity().agent_owner().is_none()) else {
+            return Ok(false);
+        };
+        match self.access(caller, repo).await {
+            Ok(access) => Ok(Some(access.repo_id()) == stored.repo_id && access.role() >= Role::Admin),
+            Err(error) if error.code() == ErrorCode::Forbidden => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// A subscription, and whether it is the caller's: made by them or by an agent of theirs, or the caller is the global
+    /// admin; and the credential is good for it.
+    async fn subscription_of(&self, caller: &Caller, id: Uuid) -> Result<(SubscriptionOwner, bool)> {
         let stored =
             subscriptions::subscription(self.pool(), id, self.now()).await?.ok_or_else(subscription_not_found)?;
-        let identity = caller.identity();
-        let is_owner = stored.shown.created_by == identity.as_str() || self.is_global_admin(caller.rights_of());
-        if !is_owner || !covers(caller, stored.repo_id) {
-            tracing::info!(identity = identity.as_str(), subscription = %id, "access denied");
-            return Err(Error::refused(ErrorCode::Forbidden, "forbidden: not subscription creator"));
-        }
-        Ok(SubscriptionOwner { caller: caller.clone(), stored })
+        let (identity, created_by) = (caller.identity().as_str(), stored.shown.created_by.as_str());
+        let is_theirs = created_by == identity || person_behind(created_by) == identity;
+        let is_owner = (is_theirs || self.is_global_admin(caller.rights_of())) && covers(caller, stored.repo_id);
+        Ok((SubscriptionOwner { caller: caller.clone(), stored }, is_owner))
     }
 
     /// Changes where a subscription's deliveries go, what they are about, or what signs them.
@@ -229,7 +286,11 @@ impl Operations {
     ///
     /// # Errors
     /// `SUBSCRIPTION_NOT_FOUND` when somebody else was faster.
-    pub async fn delete_subscription(&self, owner: &SubscriptionOwner, key: Option<&IdempotencyKey>) -> Result<()> {
+    pub async fn delete_subscription(
+        &self,
+        SubscriptionRemover(owner): &SubscriptionRemover,
+        key: Option<&IdempotencyKey>,
+    ) -> Result<()> {
         let mut write = begin!(self, &owner.caller, key);
         if !subscriptions::delete_subscription(&mut *write.transaction, owner.id()).await? {
             return Err(subscription_not_found());

@@ -23,9 +23,11 @@ use crate::{
 
 /// The subscription of the path, if the caller may look after it. What is no id is none of a subscription.
 async fn owner(state: &AppState, caller: &Caller, id: &str) -> ApiResult<SubscriptionOwner> {
-    let not_found = || ApiError::new(ErrorCode::SubscriptionNotFound, "subscription not found");
-    let id = id.parse().map_err(|_| not_found())?;
-    Ok(state.operations.subscription_owner(caller, id).await?)
+    Ok(state.operations.subscription_owner(caller, subscription_id(id)?).await?)
+}
+
+fn subscription_id(id: &str) -> ApiResult<Uuid> {
+    id.parse().map_err(|_| ApiError::new(ErrorCode::SubscriptionNotFound, "subscription not found"))
 }
 
 fn cursor(params: &Params) -> ApiResult<Option<Uuid>> {
@@ -86,7 +88,7 @@ pub(crate) async fn update_subscription(
     Ok(Json(state.operations.update_subscription(&owner, body.key.as_ref(), &body.value).await?))
 }
 
-/// Delete a subscription with everything that waits for it. Its creator, and the global admin.
+/// Delete a subscription with everything that waits for it. Its creator, admins of its repo, and the global admin.
 #[utoipa::path(delete, path = "/subscriptions/{id}", tag = "subscriptions",
     params(("id" = String, Path),
         ("Idempotency-Key" = Option<String>, Header, description = "Sent again, the same request has one effect")),
@@ -100,8 +102,9 @@ pub(crate) async fn delete_subscription(
     if state.operations.was_done(&caller, body.key.as_ref()).await? {
         return Ok(StatusCode::NO_CONTENT);
     }
-    let owner = owner(&state, &caller, &id).await?;
-    state.operations.delete_subscription(&owner, body.key.as_ref()).await?;
+    let id = subscription_id(&id)?;
+    let remover = state.operations.subscription_remover(&caller, id).await?;
+    state.operations.delete_subscription(&remover, body.key.as_ref()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -101,6 +101,7 @@ async fn subscriptions_are_their_creators() {
     let app = TestApp::start().await;
     let me = app.admin();
     let (reader, other) = (app.person("reader@example.com"), app.person("other@example.com"));
+    let stranger = app.person("stranger@example.com");
     let pool = app.pool().await;
     give_role(&pool, "default/default", "reader@example.com", "reader").await;
     give_role(&pool, "default/default", "other@example.com", "admin").await;
@@ -141,8 +142,8 @@ async fn subscriptions_are_their_creators() {
     told.say("resuming and deleting");
     told.post(&other, &format!("{of_repo}/resume"), &json!({})).await;
     told.post(&reader, &format!("{of_repo}/resume"), &json!({})).await;
+    told.delete(&stranger, &of_repo).await;
     told.delete(&other, &of_repo).await;
-    told.delete(&me, &of_repo).await;
     told.delete(&me, &of_repo).await;
     for path in ["/subscriptions/x", "/subscriptions/00000000-0000-0000-0000-000000000000"] {
         told.get(&me, path).await;
@@ -225,6 +226,82 @@ async fn subscriptions_are_their_creators() {
         .await
         .unwrap();
     assert_eq!(stored, 0, "what waited goes with it");
+}
+
+#[tokio::test]
+async fn whoever_lost_their_role_has_nothing_more_from_their_subscription() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let reader = app.person("reader@example.com");
+    me.put(&format!("{REPO}/roles/reader@example.com"), &json!({"role": "reader"})).await.expect(200);
+    let created = reader.post("/subscriptions", &webhook(Some("default/default"), &json!({"url": NOWHERE}))).await;
+    let path = format!("/subscriptions/{}", created.expect(201)["id"].as_str().unwrap());
+    branch(&me, REPO, "seen").await;
+    let seen = reader.get(&format!("{path}/deliveries")).await.expect(200)["deliveries"][0]["id"].clone();
+    let of_delivery = format!("{path}/deliveries/{}", seen.as_str().unwrap());
+    reader.get(&of_delivery).await.expect(200);
+    me.delete(&format!("{REPO}/roles/reader@example.com")).await.expect(204);
+    let mut told = Transcript::new();
+    told.get(&reader, &path).await;
+    told.get(&reader, &format!("{path}/deliveries")).await;
+    told.get(&reader, &of_delivery).await;
+    told.post(&reader, &format!("{path}/redeliver"), &json!({"since": "2020-01-01T00:00:00Z"})).await;
+    told.post(&reader, &format!("{path}/resume"), &json!({})).await;
+    told.post(&reader, &format!("{path}/ping"), &json!({})).await;
+    told.patch(&reader, &path, &json!({"all_event_types": true})).await;
+    told.say("but may end it");
+    told.delete(&reader, &path).await;
+    insta::assert_snapshot!(told, @r#"
+    GET /subscriptions/ID-1
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    GET /subscriptions/ID-1/deliveries
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    GET /subscriptions/ID-1/deliveries/ID-2
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    POST /subscriptions/ID-1/redeliver {"since":"TIME"}
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    POST /subscriptions/ID-1/resume {}
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    POST /subscriptions/ID-1/ping {}
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    PATCH /subscriptions/ID-1 {"all_event_types":true}
+      403 {"code":"FORBIDDEN","error":"forbidden: no access to repo"}
+    # but may end it
+    DELETE /subscriptions/ID-1
+      204
+    "#);
+}
+
+#[tokio::test]
+async fn what_an_agent_subscribed_to_is_its_owners_to_end() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let (owner, other) = (app.person("owner@example.com"), app.person("other@example.com"));
+    for who in ["owner@example.com", "other@example.com"] {
+        me.put(&format!("{REPO}/roles/{who}"), &json!({"role": "reader"})).await.expect(200);
+    }
+    let mut agents = Vec::new();
+    for name in ["hooks", "second"] {
+        let body = json!({"name": name, "actions": ["read", "webhooks"]});
+        let made = owner.post("/agents", &body).await.expect(201);
+        agents.push((made["agent"]["id"].clone(), owner.with_token(made["secret"].as_str().unwrap())));
+    }
+    let (hooks, second) = (&agents[0], &agents[1]);
+    let created = hooks.1.post("/subscriptions", &webhook(Some("default/default"), &json!({"url": NOWHERE}))).await;
+    let id = created.expect(201)["id"].clone();
+    let path = format!("/subscriptions/{}", id.as_str().unwrap());
+    owner.delete(&format!("/agents/{}", hooks.0.as_str().unwrap())).await.expect(204);
+    for (who, count) in [(&owner, 1), (&second.1, 0), (&other, 0)] {
+        let list = who.get("/subscriptions").await.expect(200);
+        assert_eq!(list["subscriptions"].as_array().unwrap().len(), count, "{list}");
+    }
+    assert_eq!(owner.get(&path).await.expect(200)["created_by"], "agent:hooks/owner@example.com");
+    for who in [&second.1, &other] {
+        who.get(&path).await.expect(403);
+        who.delete(&path).await.expect(403);
+    }
+    owner.delete(&path).await.expect(204);
+    me.get(&path).await.expect(404);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod stage;
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use docstore_database::{begin, commit, event_log::log_events};
 use docstore_models::{DeliveryState, UpdateSubscriptionRequest};
 use docstore_test_support::{ADMIN, Behaviour, Received, Receiver, TestApp};
@@ -329,6 +330,44 @@ async fn whoever_may_no_longer_read_is_no_longer_told() {
     assert_eq!(stage.deliver().await, 0);
     let reason = stage.subscription(id).await.suspended_reason.unwrap();
     assert_eq!(reason, "reader@example.com may no longer read what this is about");
+    assert_eq!(numbers(&receiver.received()), [1]);
+}
+
+#[tokio::test]
+async fn what_an_agent_set_up_ends_with_it() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::start(Behaviour::Status(200)).await;
+    give_role(&stage.pool, "default/default", "reader@example.com", "reader").await;
+    let agent = "agent:hooks/reader@example.com";
+    let make = async || {
+        sqlx::query(
+            "INSERT INTO agents (agent_id, identity, owner, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)",
+        )
+        .bind(uuid::Uuid::now_v7())
+        .bind(agent)
+        .bind("reader@example.com")
+        .bind(stage.now())
+        .bind(stage.now() + TimeDelta::hours(1))
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    };
+    make().await;
+    let id = stage.subscribe("reader@example.com", receiver.url(), None).await.id;
+    sqlx::query("UPDATE event_subscriptions SET created_by = $1").bind(agent).execute(&stage.pool).await.unwrap();
+    stage.log([1]).await;
+    assert_eq!(stage.deliver().await, 1);
+    stage.advance(60 * 60);
+    stage.log([2]).await;
+    assert_eq!(stage.deliver().await, 0, "its time is over");
+    let reason = stage.subscription(id).await.suspended_reason.unwrap();
+    assert_eq!(reason, "agent:hooks/reader@example.com may no longer read what this is about");
+    // Another one of the name, which did not subscribe.
+    sqlx::query("UPDATE agents SET revoked_at = expires_at").execute(&stage.pool).await.unwrap();
+    make().await;
+    stage.operations.resume_subscription(&stage.owner(id).await, None).await.unwrap();
+    assert_eq!(stage.deliver().await, 0);
+    assert!(stage.subscription(id).await.suspended_at.is_some());
     assert_eq!(numbers(&receiver.received()), [1]);
 }
 
