@@ -3,7 +3,9 @@
 //! Triggers write the rows (`migrations/0012_auto_merge.up.sql`). A server claims one by moving its time ahead, so that one
 //! which dies in between only delays it. What makes sure that a branch merges once is the lock of the merge itself.
 
+use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
 use crate::{Result, branches::LockedBranch};
 
@@ -132,6 +134,41 @@ pub async fn asked_by(executor: impl PgExecutor<'_>, branch_id: i64) -> Result<O
     Ok(row.and_then(|row| row.asked_by))
 }
 
+/// Has the branches looked at that an agent asked for.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn note_wishes_of_agent(executor: impl PgExecutor<'_>, agent_id: Uuid) -> Result<()> {
+    sqlx::query!(
+        "SELECT note_auto_merges(ARRAY(SELECT id FROM branches WHERE auto_merge_agent = $1))::text AS noted",
+        agent_id,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(())
+}
+
+/// Whether whoever asked for a branch to merge by itself is still there: a person is, an agent until its end.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn asker_lives(executor: impl PgExecutor<'_>, branch_id: i64, now: DateTime<Utc>) -> Result<bool> {
+    let row = sqlx::query!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM branches b
+            LEFT JOIN agents a ON a.agent_id = b.auto_merge_agent AND a.revoked_at IS NULL AND a.expires_at > $2
+            WHERE b.id = $1 AND b.auto_merge AND (a.id IS NOT NULL OR b.auto_merge_by NOT LIKE 'agent:%')
+        ) AS "lives!"
+        "#,
+        branch_id,
+        now,
+    )
+    .fetch_one(executor)
+    .await?;
+    Ok(row.lives)
+}
+
 /// Notes who asks for a branch to merge by itself, or that it shall not.
 ///
 /// # Errors
@@ -142,7 +179,14 @@ pub async fn set_auto_merge(
     asked_by: Option<&str>,
 ) -> Result<()> {
     sqlx::query!(
-        "UPDATE branches SET auto_merge = $2::text IS NOT NULL, auto_merge_by = $2 WHERE id = $1",
+        r#"
+        UPDATE branches
+        SET
+            auto_merge = $2::text IS NOT NULL,
+            auto_merge_by = $2,
+            auto_merge_agent = (SELECT agent_id FROM agents WHERE identity = $2 AND revoked_at IS NULL)
+        WHERE id = $1
+        "#,
         locked.branch.id,
         asked_by,
     )

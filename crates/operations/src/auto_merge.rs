@@ -5,17 +5,18 @@
 //! would: the same code, the same gate, the same locks. Several servers may look at one branch; the lock lets one merge it.
 //!
 //! It happens on behalf of whoever asked for it, as long as that person may merge, and under the name `auto-merge`. A
-//! conflict ends the wish, since only a person can resolve it. Where policies say no, the branch waits for what happens
-//! next, and is looked at again after a while, because a policy may go by the time.
+//! conflict ends the wish, since only a person can resolve it. So does the end of the agent that asked, and a change of the
+//! branch by somebody who may not merge: what was asked for is what was there to be seen. Where policies say no, the branch
+//! waits for what happens next, and is looked at again after a while, because a policy may go by the time.
 
 use docstore_database::{
     auto_merge::{self, DueBranch},
     branches::{LockedBranch, lock_branch},
 };
-use docstore_models::{BranchStatus, ErrorCode, EventData, MergeRequest, PrincipalKind};
+use docstore_models::{Action, BranchStatus, ErrorCode, EventData, MAIN_BRANCH, MergeRequest, PrincipalKind, Role};
 
 use crate::{
-    Error, Maintainer, Operations, Result,
+    Access, Error, Maintainer, Operations, Result,
     gate::Actor,
     write::{Begun, Write},
 };
@@ -103,6 +104,11 @@ impl Operations {
     }
 
     async fn merge_by_itself(&self, maintainer: &Maintainer, due: &DueBranch, asked_by: &str) -> Result<()> {
+        if !auto_merge::asker_lives(self.pool(), due.branch_id, self.now()).await? {
+            let reason = format!("{asked_by} has ended");
+            self.give_up_auto_merge(maintainer, due, asked_by, &reason).await?;
+            return Err(Error::refused(ErrorCode::Conflict, reason));
+        }
         let actor = Actor {
             identity: AUTO_MERGE.to_owned(),
             // As in the contract: policies see that nobody with a role does it.
@@ -145,6 +151,33 @@ impl Operations {
         write.note(Some(maintainer.repo_id()), &event)?;
         self.finish(write, ()).await
     }
+}
+
+/// Takes back somebody else's wish that a locked branch merge by itself, when the caller changes the branch and may not
+/// merge: whoever asked has not seen what comes now, and would bring it to `main` by their right.
+pub(crate) async fn end_wish_of_another(write: &mut Write, access: &Access, branch: &LockedBranch) -> Result<()> {
+    if !branch.branch.auto_merge || may_merge(access) {
+        return Ok(());
+    }
+    let asked_by = auto_merge::asked_by(&mut *write.transaction, branch.branch.id).await?;
+    if asked_by.as_deref() == Some(access.identity()) {
+        return Ok(());
+    }
+    auto_merge::set_auto_merge(&mut *write.transaction, branch, None).await?;
+    let event = EventData::BranchAutomergeFailed {
+        repo: access.repo().to_owned(),
+        branch: branch.branch.name.clone(),
+        reason: format!("changed by {}, who may not merge", access.identity()),
+    };
+    write.note(Some(access.repo_id()), &event)
+}
+
+/// Whether the caller could merge, as far as the role and the credential go.
+fn may_merge(access: &Access) -> bool {
+    let caller = access.caller();
+    access.role() >= Role::Maintainer
+        && caller.token().is_none_or(|token| token.scope.actions.contains(&Action::Merge))
+        && caller.covers_branch(MAIN_BRANCH)
 }
 
 /// Refuses when a locked branch is not to merge by itself any more, or because of somebody else.

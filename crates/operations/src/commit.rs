@@ -5,6 +5,7 @@ use docstore_models::{BranchStatus, CommitResponse, CommittedFile, ErrorCode, Ev
 
 use crate::{
     Error, FileChange, IdempotencyKey, Operations, Result, Writer,
+    auto_merge::end_wish_of_another,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, check_text, expect_head},
     gate::GateAction,
@@ -74,6 +75,7 @@ impl Operations {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }
         expect_head(&locked, change.expected_head)?;
+        end_wish_of_another(&mut write, writer, &locked).await?;
         plan.store(&mut write, repo_id, writer.identity()).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();

@@ -11,6 +11,7 @@ use docstore_models::{
 
 use crate::{
     Admin, Error, FileChange, IdempotencyKey, Operations, Result,
+    auto_merge::end_wish_of_another,
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, PlannedChange, check_text, expect_head},
     gate::GateAction,
@@ -132,6 +133,7 @@ impl Operations {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
         }
         expect_head(&locked, change.expected_head)?;
+        end_wish_of_another(&mut write, admin, &locked).await?;
         let outcome = outcome(&planned);
         check_clashes(&outcome)?;
         plan.store(&mut write, repo_id, admin.identity()).await?;

@@ -11,6 +11,7 @@ use docstore_models::{EventData, MAIN_BRANCH, RebaseResponse};
 
 use crate::{
     Error, FileChange, IdempotencyKey, Maintainer, Operations, Result,
+    auto_merge::end_wish_of_another,
     changes::{ChainBuilder, CommitHead, expect_head},
     merge::{Arrival, check_in_the_way_on_main, conflicts, lock_main_and, rows_of},
     write::begin,
@@ -76,6 +77,9 @@ impl Operations {
             version_id: None,
         }));
         check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
+        if !resolutions.is_empty() {
+            end_wish_of_another(&mut write, maintainer, &branch).await?;
+        }
 
         let base_sequence = main.branch.head_sequence;
         let commits_replayed = i64::try_from(replay.len()).unwrap_or(i64::MAX);

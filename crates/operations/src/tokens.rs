@@ -7,7 +7,10 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_auth::{Caller, FoundToken, Lookup, Scope, TokenDigest, TokenStore, TokensUnavailable, Via, new_token};
-use docstore_database::tokens::{self, NewToken, OfOwner, TokenFacts, known_actions, known_patterns};
+use docstore_database::{
+    auto_merge::note_wishes_of_agent,
+    tokens::{self, NewToken, OfOwner, TokenFacts, known_actions, known_patterns},
+};
 use docstore_models::{
     Action, Agent, BranchPattern, CreateAgentRequest, CreateTokenRequest, CreatedAgent, CreatedToken, ErrorCode,
     EventData, Identity, PrincipalKind, Timestamp, Token, TokenScope,
@@ -242,6 +245,8 @@ impl Operations {
         let revoked = tokens::revoke_agent(&mut *write.transaction, agent_id, owner, self.now()).await?;
         let revoked = revoked.ok_or_else(|| Error::refused(ErrorCode::NotFound, "agent not found"))?;
         if revoked.was_good {
+            // What it wished ends with it.
+            note_wishes_of_agent(&mut *write.transaction, agent_id).await?;
             let event = EventData::AgentRevoked {
                 agent_id,
                 agent: Identity::parse(revoked.identity)?,

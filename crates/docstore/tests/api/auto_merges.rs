@@ -238,3 +238,58 @@ async fn whoever_takes_the_wish_back_in_time_is_heard() {
     until_looked_at(&app).await;
     assert_eq!(branch_now(&maintainer, "topic").await["status"], "active");
 }
+
+#[tokio::test]
+async fn what_somebody_adds_who_may_not_merge_ends_the_wish_of_another() {
+    let (app, _, maintainer) = start().await;
+    let writer = give(&app, "writer@example.com", "writer").await;
+    branch(&maintainer, REPO, "topic").await;
+    commit(&writer, REPO, "topic", &[("b", Some("1"))]).await;
+    enable(&maintainer, "topic").await;
+    commit(&maintainer, REPO, "topic", &[("b", Some("2"))]).await;
+    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], true, "whoever may merge knows what they do");
+    let body = json!({"name": "helper", "actions": ["read", "contents"]});
+    let made = maintainer.post("/agents", &body).await.expect(201);
+    let helper = maintainer.with_token(made["secret"].as_str().unwrap());
+    for (who, name) in [(&writer, "writer@example.com"), (&helper, "agent:helper/maintainer@example.com")] {
+        enable(&maintainer, "topic").await;
+        commit(who, REPO, "topic", &[("ready", Some(name))]).await;
+        assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], false);
+        let told = events(&app, "branch.automerge.failed").await;
+        assert_eq!(told.last().unwrap()["reason"], format!("changed by {name}, who may not merge"));
+        commit(&maintainer, REPO, "topic", &[("ready", None)]).await;
+    }
+    // Their own wish is about what they do themselves.
+    enable(&writer, "topic").await;
+    commit(&writer, REPO, "topic", &[("c", Some("1"))]).await;
+    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], true);
+    until_looked_at(&app).await;
+    assert_eq!(branch_now(&maintainer, "topic").await["status"], "active");
+}
+
+#[tokio::test]
+async fn the_wish_of_an_agent_ends_with_it() {
+    let (app, _, maintainer) = start().await;
+    branch(&maintainer, REPO, "topic").await;
+    commit(&maintainer, REPO, "topic", &[("b", Some("1"))]).await;
+    let body = json!({"name": "merger", "actions": ["read", "merge"]});
+    let made = maintainer.post("/agents", &body).await.expect(201);
+    let merger = maintainer.with_token(made["secret"].as_str().unwrap());
+    enable(&merger, "topic").await;
+    until_looked_at(&app).await;
+    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], true);
+    maintainer.delete(&format!("/agents/{}", made["agent"]["id"].as_str().unwrap())).await.expect(204);
+    // Another one of the name did not ask for it.
+    maintainer.post("/agents", &body).await.expect(201);
+    until_told(&maintainer, "branch.automerge.failed", "topic").await;
+    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], false);
+    commit(&maintainer, REPO, "topic", &[("ready", Some("1"))]).await;
+    until_looked_at(&app).await;
+    assert_eq!(branch_now(&maintainer, "topic").await["status"], "active");
+    assert_eq!(
+        events(&app, "branch.automerge.failed").await,
+        [
+            json!({"repo": "default/default", "branch": "topic", "reason": "agent:merger/maintainer@example.com has ended"})
+        ]
+    );
+}
