@@ -264,9 +264,10 @@ AS $$
                     SELECT 1 FROM file_changes own
                     WHERE own.branch_id = p_branch_id
                         AND own.path = f.path
-                        -- A sum is in no index: the path is looked up, and not compared with all that the branch changed.
-                        AND own.sequence + 0 > p_floor_sequence
-                        AND own.sequence + 0 <= p_upto_sequence
+                        AND own.sequence > p_floor_sequence
+                        AND own.sequence <= p_upto_sequence
+                    -- Asked path by path, and not joined with all that the branch changed.
+                    OFFSET 0
                 )
             ORDER BY f.path
             LIMIT p_limit
@@ -294,9 +295,10 @@ AS $$
                     SELECT 1 FROM file_changes own
                     WHERE own.branch_id = p_branch_id
                         AND own.path = f.path
-                        -- A sum is in no index: the path is looked up, and not compared with all that the branch changed.
-                        AND own.sequence + 0 > p_floor_sequence
-                        AND own.sequence + 0 <= p_upto_sequence
+                        AND own.sequence > p_floor_sequence
+                        AND own.sequence <= p_upto_sequence
+                    -- Asked path by path, and not joined with all that the branch changed.
+                    OFFSET 0
                 )
             ORDER BY f.path
             LIMIT p_limit

@@ -464,7 +464,8 @@ pub async fn repo_facts_and_directory_page(
             )
             SELECT child.number, child.path, child.content_id, child.mode, c.version_id, c.content_hash, c.size
             FROM child
-            JOIN contents c ON c.id = child.content_id
+            -- One by one: how many children there are cannot be guessed, and a guess too high reads all contents.
+            CROSS JOIN LATERAL (SELECT * FROM contents WHERE contents.id = child.content_id OFFSET 0) c
         ) page ON true
         ORDER BY page.number
         "#,

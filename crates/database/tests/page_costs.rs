@@ -1,0 +1,138 @@
+//! A page costs the page: counted in rows that PostgreSQL fetches, in a repo of a long history beside an empty one, with
+//! statistics that say that nearly all rows belong to one branch.
+
+#![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
+
+use docstore_database::{
+    Pool, Transaction, begin,
+    commits::{chain, chain_of_branch, file_history, heads, log},
+    testing::TestDatabase,
+    trees::{PageQuery, repo_facts_and_directory_page, repo_facts_and_tree_page},
+};
+
+const FILES: i64 = 4_000;
+const COMMITS: i64 = 40_000;
+const PAGE: i64 = 10;
+
+/// Per row of a page: the change itself, perhaps what the branch has instead, and the rows of its joins.
+const ROWS_PER_ROW: i64 = 6;
+/// What the question itself costs: repo, branches, and the ends of each walk.
+const ROWS_BESIDE: i64 = 200;
+
+/// `default/default` stays empty. `default/long` has many commits of one file each; the branch `topic` was made at its
+/// head and changed half of the files since.
+async fn long_history(pool: &Pool) {
+    let statements = "
+        INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/long', 'system' FROM orgs;
+        INSERT INTO branches (repo_id, name, created_by, head_sequence)
+        SELECT id, 'main', 'system', {commits} FROM repos WHERE name = 'default/long';
+        INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence, floor_sequence)
+        SELECT id, 'topic', 'system', {commits} + 1, {commits}, {commits} FROM repos WHERE name = 'default/long';
+        INSERT INTO contents (repo_id, content_hash, version_id, size, created_by)
+        SELECT r.id, sha256(n::text::bytea), gen_random_uuid(), 1, 'system'
+        FROM repos r, generate_series(1, {files}) n WHERE r.name = 'default/long';
+        INSERT INTO commits (sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, author,
+            created_at, file_count)
+        SELECT n, b.repo_id, b.id, n - 1, 0, 0, 'm', 'a', now(), 1
+        FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
+        UNION ALL
+        SELECT {commits} + 1, b.repo_id, b.id, {commits}, {commits}, {commits}, 'm', 'a', now(), {files} / 2
+        FROM branches b WHERE b.name = 'topic';
+        INSERT INTO file_changes (branch_id, path, sequence, superseded_by, content_id, mode, change_id)
+        SELECT b.id, 'd/' || lpad((n % {files})::text, 5, '0'), n, CASE WHEN n + {files} <= {commits} THEN n + {files} END,
+            (SELECT min(id) FROM contents) + n % {files}, 33188, gen_random_uuid()
+        FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
+        UNION ALL
+        SELECT b.id, 'd/' || lpad((2 * n)::text, 5, '0'), {commits} + 1, NULL, (SELECT min(id) FROM contents) + n, 33188,
+            gen_random_uuid()
+        FROM branches b, generate_series(0, {files} / 2 - 1) n WHERE b.name = 'topic';
+        ANALYZE;
+    "
+    .replace("{commits}", &COMMITS.to_string())
+    .replace("{files}", &FILES.to_string());
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(pool.sqlx()).await.unwrap();
+}
+
+/// The rows that this transaction has fetched from the tables of the history.
+async fn rows_read(transaction: &mut Transaction) -> i64 {
+    sqlx::query_scalar(
+        "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables \
+         WHERE relname IN ('commits', 'file_changes', 'contents')",
+    )
+    .fetch_one(&mut **transaction)
+    .await
+    .unwrap()
+}
+
+/// Fails when a page of so many rows has read more than that is worth.
+async fn assert_cheap(mut transaction: Transaction, what: &str, rows: usize, expected: i64) {
+    assert_eq!(i64::try_from(rows).unwrap(), expected, "{what}");
+    let read = rows_read(&mut transaction).await;
+    let most = ROWS_BESIDE + ROWS_PER_ROW * expected;
+    assert!(read <= most, "{what}: read {read} rows for {expected}, at most {most} are right");
+}
+
+#[tokio::test]
+async fn a_page_of_a_tree_costs_the_page() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    for (repo, branch, at, expected) in [
+        ("default/long", "main", None, PAGE),
+        ("default/long", "topic", None, PAGE),
+        ("default/long", "topic", Some(COMMITS), PAGE),
+        ("default/default", "main", None, 0),
+    ] {
+        let query = PageQuery { repo, identity: "somebody", branch, at, after: "", limit: PAGE };
+        let what = format!("{repo} {branch} at {at:?}");
+        let mut transaction = begin(&pool).await.unwrap();
+        let page = repo_facts_and_tree_page(&mut *transaction, &query).await.unwrap().unwrap().1.unwrap();
+        assert_cheap(transaction, &format!("tree of {what}"), page.entries.len(), expected).await;
+        if branch == "topic" && at.is_none() {
+            // In the order of paths, and what the branch changed instead of what main has.
+            let paths: Vec<&str> = page.entries.iter().map(|entry| entry.path.as_str()).collect();
+            assert!(paths.is_sorted());
+            assert_eq!(paths[..2], ["d/00000", "d/00001"]);
+        }
+        let mut transaction = begin(&pool).await.unwrap();
+        let children = repo_facts_and_directory_page(&mut *transaction, &query, "d").await.unwrap().unwrap().1.unwrap();
+        assert_cheap(transaction, &format!("directory of {what}"), children.entries.len(), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_log_or_a_chain_costs_the_page() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    let id = |name: &'static str| {
+        let pool = &pool;
+        async move {
+            sqlx::query_scalar::<_, i64>("SELECT id FROM repos WHERE name = $1")
+                .bind(name)
+                .fetch_one(pool.sqlx())
+                .await
+                .unwrap()
+        }
+    };
+    let (long, empty) = (id("default/long").await, id("default/default").await);
+    for (repo_id, branch, expected) in [(long, "main", PAGE), (long, "topic", PAGE), (empty, "main", 0)] {
+        let mut transaction = begin(&pool).await.unwrap();
+        let page = log(&mut *transaction, repo_id, branch, None, PAGE).await.unwrap();
+        assert_cheap(transaction, &format!("log of {branch}"), page.len(), expected).await;
+    }
+    for (repo_id, branch, expected) in [(long, "main", PAGE), (empty, "main", 0)] {
+        let mut transaction = begin(&pool).await.unwrap();
+        let page = chain_of_branch(&mut *transaction, repo_id, branch, 1, COMMITS * 2, PAGE).await.unwrap();
+        assert_cheap(transaction, &format!("chain of {branch}"), page.len(), expected).await;
+    }
+    for (repo_id, expected) in [(long, PAGE), (empty, 0)] {
+        let mut transaction = begin(&pool).await.unwrap();
+        let heads = heads(&mut *transaction, repo_id).await.unwrap();
+        let page = chain(&mut *transaction, repo_id, &heads, 1, COMMITS * 2, PAGE).await.unwrap();
+        assert_cheap(transaction, "chain", page.len(), expected).await;
+    }
+    let mut transaction = begin(&pool).await.unwrap();
+    let page = file_history(&mut *transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
+    assert_cheap(transaction, "history of a file", page.len(), COMMITS / FILES).await;
+}
