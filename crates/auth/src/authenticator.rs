@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use docstore_models::{Action, Identity};
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
@@ -123,6 +123,13 @@ impl Authenticator {
         outcome
     }
 
+    /// How much longer what a caller sent is good, if it is not for ever.
+    #[must_use]
+    pub fn time_left(&self, caller: &Caller) -> Option<Duration> {
+        let expires_at = caller.expires_at()?;
+        Some((expires_at - (self.0.clock)()).to_std().unwrap_or_default())
+    }
+
     /// How a client is to log in.
     #[must_use]
     pub fn discovery(&self) -> DsConfig {
@@ -232,8 +239,8 @@ impl Authenticator {
             leeway: self.0.settings.leeway,
         };
         let now = (self.0.clock)();
-        let identity = token.verify(provider.keys(), &rules, now, Reason::InvalidIdToken).await?;
-        Ok(Caller::verified(identity, Via::IdToken))
+        let (identity, expires_at) = token.verify(provider.keys(), &rules, now, Reason::InvalidIdToken).await?;
+        Ok(Caller::verified(identity, Via::IdToken).until(expires_at))
     }
 
     /// The assertion of the proxy; an empty one counts as none.
@@ -261,8 +268,8 @@ impl Authenticator {
             nonce: None,
             leeway: self.0.settings.leeway,
         };
-        let identity = unverified.verify(keys, &rules, (self.0.clock)(), Reason::InvalidJwt).await?;
-        Ok(Caller::verified(identity, Via::Iap))
+        let (identity, expires_at) = unverified.verify(keys, &rules, (self.0.clock)(), Reason::InvalidJwt).await?;
+        Ok(Caller::verified(identity, Via::Iap).until(expires_at))
     }
 
     /// Judges the session cookies; `None` without one. A browser may hold several of one name, set for other paths or
@@ -275,7 +282,7 @@ impl Authenticator {
         let mut judged = cookies(headers, SESSION_COOKIE).map(|value| sessions.read(value, now));
         let first = judged.next()?;
         let best = first.or_else(|reason| judged.find_map(Result::ok).ok_or(reason));
-        Some(best.map(|identity| Caller::verified(identity, Via::Session)))
+        Some(best.map(|(identity, expires_at)| Caller::verified(identity, Via::Session).until(expires_at)))
     }
 
     /// The text of a credential that is small enough to be decoded.

@@ -1,5 +1,6 @@
 use std::sync::Arc;
 
+use chrono::{DateTime, Utc};
 use docstore_models::{AGENT_PREFIX, Identity, JOB_PREFIX, PrincipalKind};
 
 use crate::FoundToken;
@@ -57,18 +58,24 @@ pub struct Caller {
     via: Via,
     on_behalf_of: Option<Identity>,
     token: Option<Arc<FoundToken>>,
+    expires_at: Option<DateTime<Utc>>,
 }
 
 impl Caller {
     pub(crate) fn verified(identity: Identity, via: Via) -> Self {
         let on_behalf_of = identity.agent_owner();
-        Self { identity, via, on_behalf_of, token: None }
+        Self { identity, via, on_behalf_of, token: None, expires_at: None }
     }
 
     /// Whom a token stands for. Its scope holds the action of this request.
     pub(crate) fn with_token(token: FoundToken) -> Self {
         let caller = Self::verified(token.identity.clone(), Via::Token);
-        Self { token: Some(Arc::new(token)), ..caller }
+        Self { expires_at: Some(token.expires_at), token: Some(Arc::new(token)), ..caller }
+    }
+
+    /// The same with the moment at which what proved it is over.
+    pub(crate) fn until(self, expires_at: Option<DateTime<Utc>>) -> Self {
+        Self { expires_at, ..self }
     }
 
     /// A part of the server that acts on its own account, such as `system` or `auto-merge`.
@@ -98,6 +105,12 @@ impl Caller {
     #[must_use]
     pub fn via(&self) -> Via {
         self.via
+    }
+
+    /// When what was sent is over, if it says so: from then on the caller has to prove it again.
+    #[must_use]
+    pub fn expires_at(&self) -> Option<DateTime<Utc>> {
+        self.expires_at
     }
 
     /// What it is.

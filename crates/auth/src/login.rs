@@ -340,7 +340,7 @@ impl Login {
         let unverified = Unverified::parse(&token).ok_or(LoginFailure::InvalidIdToken(Reason::InvalidIdToken))?;
         let now = (self.clock)();
         let identity = unverified.verify(parts.provider.keys(), &rules, now, Reason::InvalidIdToken).await;
-        identity.map_err(|reason| match reason {
+        identity.map(|(identity, _)| identity).map_err(|reason| match reason {
             Reason::KeysUnavailable => LoginFailure::ProviderUnavailable,
             reason => LoginFailure::InvalidIdToken(reason),
         })

@@ -45,13 +45,15 @@ impl Sessions {
         Some(format!("{payload}.{tag}"))
     }
 
-    /// Whose session a cookie's value is.
-    pub(crate) fn read(&self, value: &str, now: DateTime<Utc>) -> Result<Identity, Reason> {
+    /// Whose session a cookie's value is, and when it is over.
+    pub(crate) fn read(&self, value: &str, now: DateTime<Utc>) -> Result<(Identity, Option<DateTime<Utc>>), Reason> {
         self.signed(value).ok_or(Reason::InvalidSession).and_then(|session| {
             if now.timestamp() > session.exp {
                 return Err(Reason::Expired);
             }
-            person(&session.email).ok_or(Reason::UnusableEmail)
+            let identity = person(&session.email).ok_or(Reason::UnusableEmail)?;
+            // It is good through its last second.
+            Ok((identity, session.exp.checked_add(1).and_then(|over| DateTime::from_timestamp(over, 0))))
         })
     }
 

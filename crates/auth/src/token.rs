@@ -95,7 +95,7 @@ impl<'t> Unverified<'t> {
         serde_json::from_slice::<Issuer>(&self.payload).ok().map(|claims| claims.iss)
     }
 
-    /// Verifies the token with the keys of one issuer and returns the person it speaks of.
+    /// Verifies the token with the keys of one issuer and returns the person it speaks of, and when it is over.
     ///
     /// `unreadable` is the reason when a verified token cannot be read after all.
     pub(crate) async fn verify(
@@ -104,7 +104,7 @@ impl<'t> Unverified<'t> {
         rules: &Rules<'_>,
         now: DateTime<Utc>,
         unreadable: Reason,
-    ) -> Result<Identity, Reason> {
+    ) -> Result<(Identity, Option<DateTime<Utc>>), Reason> {
         // Before any key is fetched: what can never verify must not cost an outward call.
         if !matches!(self.header.alg.as_str(), "RS256" | "ES256") {
             return Err(Reason::WrongAlgorithm);
@@ -131,7 +131,7 @@ impl<'t> Unverified<'t> {
 }
 
 impl Claims {
-    fn judge(&self, rules: &Rules<'_>, now: DateTime<Utc>) -> Result<Identity, Reason> {
+    fn judge(&self, rules: &Rules<'_>, now: DateTime<Utc>) -> Result<(Identity, Option<DateTime<Utc>>), Reason> {
         if !self.iss.as_ref().is_some_and(|issuer| rules.issuers.contains(issuer)) {
             return Err(Reason::UnknownIssuer);
         }
@@ -145,9 +145,9 @@ impl Claims {
         let now = now.timestamp() as f64;
         let leeway = rules.leeway.as_secs_f64();
         // A token that does not say when it expires has expired (contract, server §2.2).
-        if self.exp.is_none_or(|expiry| now > expiry + leeway) {
+        let Some(over) = self.exp.map(|expiry| expiry + leeway).filter(|over| now <= *over) else {
             return Err(Reason::Expired);
-        }
+        };
         if [self.nbf, self.iat].into_iter().flatten().any(|start| start > now + leeway) {
             return Err(Reason::NotYetValid);
         }
@@ -157,6 +157,9 @@ impl Claims {
         if rules.email_verified && self.email_verified != Some(Value::Bool(true)) {
             return Err(Reason::UnverifiedEmail);
         }
-        self.email.as_deref().and_then(person).ok_or(Reason::UnusableEmail)
+        let identity = self.email.as_deref().and_then(person).ok_or(Reason::UnusableEmail)?;
+        #[expect(clippy::cast_possible_truncation, reason = "what is beyond the calendar is no date")]
+        let over = DateTime::from_timestamp(over.ceil() as i64, 0);
+        Ok((identity, over))
     }
 }

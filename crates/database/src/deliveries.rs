@@ -120,10 +120,6 @@ pub async fn give_back_turn(
 pub struct Target {
     /// The URL, as it was given.
     pub url: String,
-    /// What signs.
-    pub secret: Option<String>,
-    /// What signs beside it, during a rotation.
-    pub previous_secret: Option<String>,
     /// Who created the subscription.
     pub created_by: String,
     /// The repo; `None` for all events.
@@ -136,24 +132,16 @@ pub struct Target {
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn target(
-    executor: impl PgExecutor<'_>,
-    subscription_id: Uuid,
-    now: DateTime<Utc>,
-) -> Result<Option<Target>> {
+pub async fn target(executor: impl PgExecutor<'_>, subscription_id: Uuid) -> Result<Option<Target>> {
     Ok(sqlx::query_as!(
         Target,
         r#"
-        SELECT
-            coalesce(s.config ->> 'url', '') AS "url!", s.secret,
-            CASE WHEN s.previous_secret_until > $2 THEN s.previous_secret END AS previous_secret,
-            s.created_by, s.repo_id, r.name AS "repo?"
+        SELECT coalesce(s.config ->> 'url', '') AS "url!", s.created_by, s.repo_id, r.name AS "repo?"
         FROM event_subscriptions s
         LEFT JOIN repos r ON r.id = s.repo_id
         WHERE s.id = $1
         "#,
         subscription_id,
-        now,
     )
     .fetch_optional(executor)
     .await?)

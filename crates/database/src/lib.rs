@@ -41,6 +41,7 @@ pub mod review_facts;
 pub mod reviews;
 pub mod roles;
 pub mod secrets;
+pub mod signing_secrets;
 pub mod subscriptions;
 #[cfg(feature = "test-support")]
 pub mod testing;

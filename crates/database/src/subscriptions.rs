@@ -12,14 +12,14 @@ use crate::{Result, error::timestamp};
 /// A subscription to create.
 #[derive(Clone, Debug)]
 pub struct NewSubscription<'a> {
+    /// Its id.
+    pub id: Uuid,
     /// The repo; `None` for all events.
     pub repo_id: Option<i64>,
     /// Full event types; `None` for all.
     pub event_types: Option<&'a [String]>,
     /// Everything but the secret.
     pub config: &'a BTreeMap<String, String>,
-    /// What deliveries are signed with.
-    pub secret: Option<&'a str>,
     /// Who creates it.
     pub created_by: &'a str,
 }
@@ -78,27 +78,25 @@ impl From<Row> for StoredSubscription {
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn create_subscription(executor: impl PgExecutor<'_>, new: &NewSubscription<'_>) -> Result<Uuid> {
-    let id = Uuid::now_v7();
+pub async fn create_subscription(executor: impl PgExecutor<'_>, new: &NewSubscription<'_>) -> Result<()> {
     sqlx::query!(
         r#"
         WITH created AS (
-            INSERT INTO event_subscriptions (id, repo_id, event_types, backend, config, secret, created_by)
-            VALUES ($1, $2, $3, 'webhook', $4, $5, $6)
+            INSERT INTO event_subscriptions (id, repo_id, event_types, backend, config, created_by)
+            VALUES ($1, $2, $3, 'webhook', $4, $5)
             RETURNING id
         )
         INSERT INTO delivery_turns (subscription_id) SELECT id FROM created
         "#,
-        id,
+        new.id,
         new.repo_id,
         new.event_types,
         Json(new.config) as _,
-        new.secret,
         new.created_by,
     )
     .execute(executor)
     .await?;
-    Ok(id)
+    Ok(())
 }
 
 /// How many subscriptions a repo has, or how many there are to all events.
@@ -128,8 +126,13 @@ pub async fn subscription(
         r#"
         SELECT
             s.id, s.repo_id, r.name AS "repo?", s.event_types, s.backend,
-            s.config AS "config: Json<BTreeMap<String, String>>", s.secret IS NOT NULL AS "has_secret!",
-            CASE WHEN s.previous_secret_until > $2 THEN s.previous_secret_until END AS previous_secret_until,
+            s.config AS "config: Json<BTreeMap<String, String>>",
+            EXISTS (
+                SELECT FROM signing_secrets k WHERE k.subscription_id = s.id AND k.signs_until IS NULL
+            ) AS "has_secret!",
+            (
+                SELECT max(k.signs_until) FROM signing_secrets k WHERE k.subscription_id = s.id AND k.signs_until > $2
+            ) AS previous_secret_until,
             s.created_at, s.created_by, s.suspended_at, s.suspended_reason, s.failure_count
         FROM event_subscriptions s
         LEFT JOIN repos r ON r.id = s.repo_id
@@ -170,8 +173,13 @@ pub async fn list_subscriptions(
         r#"
         SELECT
             s.id AS "id!", s.repo_id, r.name AS "repo?", s.event_types, s.backend AS "backend!",
-            s.config AS "config!: Json<BTreeMap<String, String>>", s.secret IS NOT NULL AS "has_secret!",
-            CASE WHEN s.previous_secret_until > $4 THEN s.previous_secret_until END AS previous_secret_until,
+            s.config AS "config!: Json<BTreeMap<String, String>>",
+            EXISTS (
+                SELECT FROM signing_secrets k WHERE k.subscription_id = s.id AND k.signs_until IS NULL
+            ) AS "has_secret!",
+            (
+                SELECT max(k.signs_until) FROM signing_secrets k WHERE k.subscription_id = s.id AND k.signs_until > $4
+            ) AS previous_secret_until,
             s.created_at AS "created_at!", s.created_by AS "created_by!", s.suspended_at, s.suspended_reason,
             s.failure_count AS "failure_count!"
         FROM (
@@ -209,8 +217,6 @@ pub struct SubscriptionChange<'a> {
     pub url: Option<&'a str>,
     /// Event types; `Some(None)` for all.
     pub event_types: Option<Option<&'a [String]>>,
-    /// The new secret, and until when the old one signs as well.
-    pub secret: Option<(&'a str, DateTime<Utc>)>,
 }
 
 /// Changes a subscription; answers whether it is there.
@@ -227,21 +233,13 @@ pub async fn update_subscription(
         UPDATE event_subscriptions
         SET
             config = CASE WHEN $2::text IS NULL THEN config ELSE config || jsonb_build_object('url', $2::text) END,
-            event_types = CASE WHEN $3 THEN $4 ELSE event_types END,
-            previous_secret = CASE WHEN $5::text IS NULL THEN previous_secret ELSE secret END,
-            previous_secret_until = CASE
-                WHEN $5::text IS NULL THEN previous_secret_until
-                WHEN secret IS NOT NULL THEN $6
-            END,
-            secret = coalesce($5::text, secret)
+            event_types = CASE WHEN $3 THEN $4 ELSE event_types END
         WHERE id = $1
         "#,
         id,
         change.url,
         change.event_types.is_some(),
         change.event_types.flatten() as Option<&[String]>,
-        change.secret.map(|(secret, _)| secret),
-        change.secret.map(|(_, until)| until),
     )
     .execute(executor)
     .await?;

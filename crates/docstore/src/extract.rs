@@ -10,7 +10,7 @@ use axum::{
 use docstore_auth::{Caller, Need, Reason, cross_site_write_refusal};
 use docstore_models::{Action, ErrorCode};
 use docstore_operations::{Access, Admin, IdempotencyKey, IfMatch, Maintainer, Reader, Writer};
-use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_body};
+use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_body, wipe_body};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
@@ -25,7 +25,6 @@ use crate::{
 /// What a route needs an API token's scope to hold, as the parameter of the extractors below: `RepoReader<ISSUES>`. Without
 /// one a handler does not compile. What reads takes [`needs::READ`], whatever it reads; what no token may do, such as making
 /// tokens, takes [`needs::LOGIN`].
-#[allow(dead_code, reason = "the vocabulary is whole, though not every action has a route yet")]
 pub(crate) mod needs {
     use docstore_models::Action;
 
@@ -39,7 +38,6 @@ pub(crate) mod needs {
     pub(crate) const RELEASES: u8 = Action::Releases as u8;
     pub(crate) const WEBHOOKS: u8 = Action::Webhooks as u8;
     pub(crate) const SECRETS: u8 = Action::Secrets as u8;
-    pub(crate) const CI: u8 = Action::Ci as u8;
     pub(crate) const ADMIN: u8 = Action::Admin as u8;
     /// No API token is good for it.
     pub(crate) const LOGIN: u8 = u8::MAX;
@@ -330,6 +328,10 @@ impl<T: DeserializeOwned, const LARGE: bool> FromRequest<AppState> for JsonOf<T,
         let (bytes, memory) = whole_body(state, &parts.headers, body, limit).await?;
         let value = read_json(&bytes, state)?;
         let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        // Secrets come in small bodies.
+        if !LARGE {
+            wipe_body(bytes);
+        }
         Ok(Self { value, key, _memory: memory })
     }
 }

@@ -23,6 +23,7 @@ mod sdk;
 mod server;
 mod settings;
 mod state;
+mod streams;
 
 pub use arguments::Arguments;
 pub use docstore_policy_worker as policy_worker;

@@ -16,7 +16,8 @@ use crate::{
     own_host::keep_to_loopback,
     router::router,
     settings::Settings,
-    state::{AppState, BodyMemory, StreamCounts},
+    state::{AppState, BodyMemory},
+    streams::OpenStreams,
 };
 
 /// Why a server cannot start; prints as one line that names what is wrong.
@@ -83,12 +84,20 @@ impl Server {
             evaluator: Evaluator::new(settings.policy_worker.clone(), Bounds::default()),
             webhooks: Webhooks::new(Sender::new(&settings.webhooks)?, settings.webhooks.concurrent_max),
         });
+        // What could not be counted does no harm: it is said at the next start.
+        if let Err(error) = operations.report_signing_secrets().await {
+            tracing::warn!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "secrets of webhooks were not counted"
+            );
+        }
         let authenticator = Authenticator::new(
             settings.auth.clone(),
             system_clock(),
             system_random(),
             Some(Arc::new(StoredTokens::new(operations.clone()))),
         )?;
+        let streams = OpenStreams::default();
         let state = AppState {
             authenticator: authenticator.clone(),
             hub: events.hub.clone(),
@@ -96,7 +105,7 @@ impl Server {
             limits: settings.http,
             shutdown: shutdown.clone(),
             body_memory: BodyMemory::new(settings.http.body_memory_bytes),
-            streams: StreamCounts::default(),
+            streams: streams.clone(),
             operations: operations.clone(),
         };
         let listener = bind(&settings.service).await?;
@@ -112,6 +121,13 @@ impl Server {
             move |shutdown| {
                 let (operations, announced) = (operations.clone(), hub.announced());
                 async move { operations.deliver_webhooks(announced, shutdown.wait_owned()).await }
+            }
+        });
+        tasks.spawn("stream rights", {
+            let (operations, hub) = (operations.clone(), events.hub.clone());
+            move |shutdown| {
+                let (streams, operations, hub) = (streams.clone(), operations.clone(), hub.clone());
+                async move { streams.watch(hub, operations, shutdown).await }
             }
         });
         tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));

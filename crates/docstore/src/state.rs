@@ -1,9 +1,6 @@
 //! What handlers work with.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::Arc;
 
 use axum::extract::FromRef;
 use docstore_auth::Authenticator;
@@ -12,7 +9,7 @@ use docstore_operations::{ArchiveSigner, Operations};
 use docstore_service::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::settings::HttpLimits;
+use crate::{settings::HttpLimits, streams::OpenStreams};
 
 /// The state of the server; cheap to clone.
 #[derive(Clone)]
@@ -24,7 +21,7 @@ pub(crate) struct AppState {
     pub(crate) limits: HttpLimits,
     pub(crate) shutdown: Shutdown,
     pub(crate) body_memory: BodyMemory,
-    pub(crate) streams: StreamCounts,
+    pub(crate) streams: OpenStreams,
 }
 
 impl FromRef<AppState> for Operations {
@@ -58,47 +55,11 @@ impl BodyMemory {
     }
 }
 
-/// How many streams each caller has open.
-#[derive(Clone, Default)]
-pub(crate) struct StreamCounts(Arc<Mutex<HashMap<String, usize>>>);
-
-impl StreamCounts {
-    /// Opens one more stream for a caller, if the limit allows.
-    pub(crate) fn open(&self, identity: &str, max: usize) -> Option<OpenStream> {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = counts.entry(identity.to_owned()).or_default();
-        if *count >= max {
-            docstore_service::limit_reached("streams_per_caller");
-            return None;
-        }
-        *count += 1;
-        Some(OpenStream { counts: self.clone(), identity: identity.to_owned() })
-    }
-}
-
-/// One open stream; counts until it is dropped.
-pub(crate) struct OpenStream {
-    counts: StreamCounts,
-    identity: String,
-}
-
-impl Drop for OpenStream {
-    fn drop(&mut self) {
-        let mut counts = self.counts.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&self.identity) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.identity);
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use super::{BodyMemory, StreamCounts};
+    use super::BodyMemory;
 
     #[tokio::test(start_paused = true)]
     async fn a_body_waits_for_memory_and_not_for_ever() {
@@ -109,16 +70,5 @@ mod tests {
         assert!(memory.take(2 * 1024, wait).await.is_none());
         let (waited, ()) = tokio::join!(memory.take(2 * 1024, wait), async { drop(held) });
         assert!(waited.is_some());
-    }
-
-    #[test]
-    fn a_caller_has_so_many_streams_and_no_more() {
-        let counts = StreamCounts::default();
-        let first = counts.open("a", 2).unwrap();
-        let _second = counts.open("a", 2).unwrap();
-        assert!(counts.open("a", 2).is_none());
-        assert!(counts.open("b", 2).is_some(), "callers do not share a limit");
-        drop(first);
-        assert!(counts.open("a", 2).is_some());
     }
 }

@@ -88,7 +88,16 @@ impl EventHub {
             Start::After(position) => position,
             Start::Now => event_log::last_position(&shared.pool).await?,
         };
-        Ok(EventStream::open(shared.clone(), scope, types, after, place))
+        Ok(EventStream::open(shared.clone(), scope, types, after, Some(place)))
+    }
+
+    /// Follows everybody's events of some types, from what this process reads next. For the server itself: it takes no
+    /// place from clients.
+    #[must_use]
+    pub fn follow(&self, types: &[&str]) -> EventStream {
+        let mut types: Vec<String> = types.iter().map(|name| (*name).to_owned()).collect();
+        types.sort_unstable();
+        EventStream::open(self.0.clone(), Scope::All, types, self.position(), None)
     }
 
     /// Changes when somebody says that there are new positions: a hint, as notifications are.

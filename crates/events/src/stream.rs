@@ -36,7 +36,8 @@ pub struct EventStream {
     cursor: i64,
     ready: VecDeque<Arc<Event>>,
     replay: Option<BoxFuture<'static, Page>>,
-    _place: OwnedSemaphorePermit,
+    /// None for the server itself.
+    place: Option<OwnedSemaphorePermit>,
 }
 
 struct Page {
@@ -50,20 +51,13 @@ impl EventStream {
         scope: Scope,
         types: Vec<String>,
         after: i64,
-        place: OwnedSemaphorePermit,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Self {
         let id = shared.ring().open(&scope);
-        observe::stream_opened();
-        Self {
-            shared,
-            scope,
-            types: types.into(),
-            id,
-            cursor: after,
-            ready: VecDeque::new(),
-            replay: None,
-            _place: place,
+        if place.is_some() {
+            observe::stream_opened();
         }
+        Self { shared, scope, types: types.into(), id, cursor: after, ready: VecDeque::new(), replay: None, place }
     }
 
     /// The position that this stream has come to: a client that goes on after it misses nothing of what was not given out
@@ -119,7 +113,9 @@ impl Stream for EventStream {
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.shared.ring().close_stream(&self.scope, self.id);
-        observe::stream_closed();
+        if self.place.is_some() {
+            observe::stream_closed();
+        }
     }
 }
 

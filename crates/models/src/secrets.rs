@@ -161,7 +161,7 @@ pub struct RewrapRequest {
 pub struct RewrapResult {
     /// How many secrets were encrypted anew.
     pub rewrapped: i64,
-    /// Secrets that no key opens, by repo and name.
+    /// Secrets that no key opens: by repo and name, or `subscription` and its id.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failed: Vec<String>,
     /// Where to go on; absent at the end.

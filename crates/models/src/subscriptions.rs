@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{CloudEvent, Timestamp};
+use crate::{CloudEvent, SecretText, Timestamp};
 
 /// What stands in place of a secret wherever a subscription is shown.
 pub const MASKED_SECRET: &str = "********";
@@ -86,7 +86,8 @@ pub struct UpdateSubscriptionRequest {
     pub all_event_types: bool,
     /// The new secret.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub secret: Option<String>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>))]
+    pub secret: Option<SecretText>,
     /// How long the old secret signs beside the new one; a day when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub previous_secret_seconds: Option<i64>,

@@ -198,7 +198,8 @@ pub(crate) fn role_and_grant(facts: &RepoFacts, global_admin: bool) -> Option<(R
 
 impl Operations {
     /// Whether an identity is the configured global admin.
-    pub(crate) fn is_global_admin(&self, identity: &Identity) -> bool {
+    #[must_use]
+    pub fn is_global_admin(&self, identity: &Identity) -> bool {
         self.inner.global_admin.as_ref() == Some(identity)
     }
 
@@ -211,6 +212,17 @@ impl Operations {
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
         let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
         self.judge(caller, repo, facts)
+    }
+
+    /// Whether a caller who could read a repo still can; nothing when that repo is gone, whoever has its name now.
+    ///
+    /// # Errors
+    /// When the database cannot answer.
+    pub async fn still_reads(&self, caller: &Caller, repo: &str, repo_id: i64) -> Result<Option<bool>> {
+        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
+        let global_admin = self.is_global_admin(caller.rights_of());
+        let facts = facts.filter(|facts| facts.repo_id == repo_id);
+        Ok(facts.map(|facts| caller.covers_repo(repo_id) && role_and_grant(&facts, global_admin).is_some()))
     }
 
     /// Decides what the facts make of a caller.

@@ -13,13 +13,14 @@
 //!
 //! The loop is woken when events get their positions and when somebody resumes or redelivers; a poll is the guarantee.
 
-use std::{collections::HashSet, future::Future, sync::Arc, time::Duration};
+use std::{collections::HashSet, future::Future, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_database::{
     access::has_role,
     deliveries::{self, Attempt, BatchBounds, DueDelivery, Target, Verdict},
     event_log::log_events,
+    signing_secrets::{StoredSigningSecret, signing_secrets},
     subscriptions::suspend_subscription,
     tokens::agent_lives,
 };
@@ -66,6 +67,10 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the loop gathers after each look, so that many events share one.
 const GATHERING_PAUSE: Duration = Duration::from_millis(10);
 
+/// The pause of a subscription whose secret cannot be opened: the key is away, or not configured. Nothing is lost by it,
+/// and nothing is sent unsigned.
+const UNSIGNED_PAUSE_SECONDS: i64 = 30;
+
 /// The pause after the database failed.
 const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -90,6 +95,13 @@ impl Webhooks {
     pub(crate) fn wake(&self) {
         self.wanted.notify_one();
     }
+}
+
+/// What signs during a turn, the newest first: as it is stored, and opened.
+#[derive(Default)]
+struct Signing {
+    stored: Vec<StoredSigningSecret>,
+    opened: Vec<SecretString>,
 }
 
 /// A turn that was taken.
@@ -216,8 +228,9 @@ impl Operations {
     async fn deliver_in_order(&self, turn: Turn, stopping: &watch::Receiver<bool>, tried: &mut usize) -> Result<()> {
         let Turn { subscription_id, holder, .. } = turn;
         let begun = Instant::now();
+        let mut signing = Signing::default();
         loop {
-            let Some(target) = deliveries::target(self.pool(), subscription_id, self.now()).await? else {
+            let Some(target) = deliveries::target(self.pool(), subscription_id).await? else {
                 return Ok(());
             };
             if !self.may_still_be_told(subscription_id, &target).await? {
@@ -229,9 +242,18 @@ impl Operations {
                 deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                 return Ok(());
             };
+            if let Err(error) = self.refresh(&mut signing, subscription_id).await {
+                tracing::warn!(
+                    subscription = %subscription_id,
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "webhooks cannot be signed and wait"
+                );
+                let again = self.now() + TimeDelta::seconds(UNSIGNED_PAUSE_SECONDS);
+                deliveries::give_back_turn(self.pool(), subscription_id, holder, again).await?;
+                return Ok(());
+            }
             // Then the turn ends with the last one: whatever has come meanwhile is found with the turns that are due.
             let is_all = is_all(&batch);
-            let secrets = secrets_of(&target);
             for (index, due) in batch.iter().enumerate() {
                 if *stopping.borrow() || begun.elapsed() > TURN_PAUSE {
                     deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
@@ -239,11 +261,20 @@ impl Operations {
                 }
                 *tried += 1;
                 let ends_turn = is_all && index == last;
-                if !self.attempt(turn, &target, &secrets, due, ends_turn).await? {
+                if !self.attempt(turn, &target, &signing.opened, due, ends_turn).await? {
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Sees to it that what signs now is open. It is opened once in a turn, unless it changes.
+    async fn refresh(&self, signing: &mut Signing, subscription_id: Uuid) -> Result<()> {
+        let stored = signing_secrets(self.pool(), subscription_id, self.now()).await?;
+        if stored != signing.stored {
+            *signing = Signing { opened: self.open_signing_secrets(&stored).await?, stored };
+        }
+        Ok(())
     }
 
     /// Sends one delivery and records what came of it. `false` when the turn is over.
@@ -371,15 +402,6 @@ impl Operations {
             None => Ok(false),
         }
     }
-}
-
-/// What signs, the newest first.
-pub(crate) fn secrets_of(target: &Target) -> Arc<[SecretString]> {
-    [&target.secret, &target.previous_secret]
-        .into_iter()
-        .flatten()
-        .map(|secret| SecretString::from(secret.as_str()))
-        .collect()
 }
 
 fn attempt_of(started_at: DateTime<Utc>, sent: &Sent) -> Attempt<'_> {

@@ -1,6 +1,6 @@
 //! What became of deliveries, and sending them again.
 
-use docstore_database::deliveries;
+use docstore_database::{deliveries, signing_secrets::signing_secrets};
 use docstore_models::{
     CloudEvent, Delivery, DeliveryDetail, DeliveryState, ErrorCode, EventData, PingResult, RedeliverRequest,
     RedeliverResult,
@@ -10,7 +10,6 @@ use uuid::Uuid;
 
 use crate::{
     Error, IdempotencyKey, Operations, Result, SubscriptionOwner,
-    deliver::secrets_of,
     subscriptions::{storable, subscription_not_found},
     write::{begin, envelope},
 };
@@ -107,7 +106,9 @@ impl Operations {
             ));
         };
         let now = self.now();
-        let target = deliveries::target(self.pool(), owner.id(), now).await?.ok_or_else(subscription_not_found)?;
+        let target = deliveries::target(self.pool(), owner.id()).await?.ok_or_else(subscription_not_found)?;
+        let stored = signing_secrets(self.pool(), owner.id(), now).await?;
+        let secrets = self.open_signing_secrets(&stored).await?;
         let data = EventData::SubscriptionPinged {
             repo: target.repo.clone(),
             subscription_id: owner.id(),
@@ -116,7 +117,7 @@ impl Operations {
         let event = envelope(now, target.repo_id, &data)?;
         let message = Message {
             url: &target.url,
-            secrets: &secrets_of(&target),
+            secrets: &secrets,
             event_id: event.event_id,
             timestamp: now.timestamp(),
             body: &event.payload,

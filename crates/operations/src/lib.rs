@@ -49,6 +49,7 @@ mod review_comments;
 mod review_state;
 mod reviews;
 mod roles;
+mod sealing;
 mod secrets;
 mod subscriptions;
 mod tokens;

@@ -1,7 +1,7 @@
 //! What is cleared away in the background. Each step takes no input, may run twice and on several servers at once, and
 //! leaves what fails to the next round.
 
-use docstore_database::{contents, deliveries, idempotency, policies, purge, tokens};
+use docstore_database::{contents, deliveries, idempotency, policies, purge, signing_secrets, tokens};
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 
@@ -44,6 +44,8 @@ pub struct Maintenance {
     pub tokens_forgotten: u64,
     /// Webhooks, delivered or given up, that were forgotten.
     pub deliveries_forgotten: u64,
+    /// Secrets of webhooks that no longer sign and were forgotten.
+    pub signing_secrets_forgotten: u64,
 }
 
 impl Maintenance {
@@ -77,10 +79,13 @@ impl Operations {
             STEP_ROWS,
         );
         let deliveries = deliveries.await.map(|count| done.deliveries_forgotten = count);
+        let signing = signing_secrets::forget_signing_secrets(self.pool(), self.now()).await;
+        let signing = signing.map(|count| done.signing_secrets_forgotten = count);
         uploads.and(repos).and(blobs).and(tokens)?;
         answers?;
         verdicts?;
         deliveries?;
+        signing?;
         Ok(done)
     }
 

@@ -11,20 +11,20 @@ use docstore_database::{
     jobs::{JobToken, job_of_request_token},
     org_members::member_role,
     repos::hold_repo,
-    secrets::{self, NewSecret, SealedColumns, StoredSecret},
+    secrets::{self, NewSecret, StoredSecret},
     trees,
 };
 use docstore_models::{
-    BranchPattern, ErrorCode, EventData, Identity, MAIN_BRANCH, RevealRequest, RevealResponse, RewrapResult,
-    SecretMetadata, SetSecretRequest,
+    BranchPattern, ErrorCode, EventData, Identity, MAIN_BRANCH, RevealRequest, RevealResponse, SecretMetadata,
+    SetSecretRequest,
 };
-use docstore_secrets::{Binding, CannotOpen, CannotSeal, Keeper, Layout, Sealed, Zeroizing};
+use docstore_secrets::{Binding, Zeroizing};
 use futures::{TryStreamExt, future::try_join_all};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    Admin, Error, FileBytes, FileRead, GlobalAdmin, IdempotencyKey, Operations, Reader, Result,
+    Admin, Error, FileBytes, FileRead, IdempotencyKey, Operations, Reader, Result,
     changes::check_text,
     limits::reached,
     write::{Begun, begin},
@@ -54,13 +54,6 @@ const OPENED_AT_ONCE_MAX: usize = 8;
 /// The largest config that is read.
 const CI_CONFIG_BYTES_MAX: u64 = 1024 * 1024;
 
-/// The secrets that one request encrypts anew: two calls to the key service each, one after the other.
-const REWRAP_ROWS: i64 = 50;
-
-fn not_configured() -> Error {
-    Error::refused(ErrorCode::ServiceUnavailable, "secrets service not configured")
-}
-
 fn secret_not_found() -> Error {
     Error::refused(ErrorCode::NotFound, "secret not found")
 }
@@ -70,10 +63,6 @@ fn secret_not_found() -> Error {
 pub struct RevealingJob(JobToken);
 
 impl Operations {
-    fn keeper(&self) -> Result<&Keeper> {
-        self.inner.secrets.as_deref().ok_or_else(not_configured)
-    }
-
     /// The secrets of a repo by name, without their values: all, or one page.
     ///
     /// # Errors
@@ -90,7 +79,7 @@ impl Operations {
     /// # Errors
     /// A name, value or binding that cannot be used, or too many secrets.
     pub async fn set_secret(&self, admin: &Admin, name: &str, request: &SetSecretRequest) -> Result<SecretMetadata> {
-        let keeper = self.keeper()?;
+        self.keeper()?;
         check_name(name)?;
         if is_reserved_secret_name(name) {
             return Err(Error::bad_request("secret name uses reserved prefix"));
@@ -112,7 +101,7 @@ impl Operations {
             )));
         }
         // The key service is asked before the transaction: nobody waits for it with a connection in hand.
-        let sealed = keeper.seal(Binding { repo_id: admin.repo_id(), name }, &value).await.map_err(cannot_seal)?;
+        let sealed = self.seal(Binding::RepoSecret { repo_id: admin.repo_id(), name }, &value).await?;
         let mut write = match self.begin::<()>(admin.caller(), None).await? {
             Begun::Now(write) => write,
             Begun::Before(()) => return Err(Error::Internal("a request without a key was answered before".into())),
@@ -129,7 +118,7 @@ impl Operations {
             repo_id: admin.repo_id(),
             name,
             description,
-            sealed: &columns_of(sealed),
+            sealed: &sealed,
             size_bytes,
             branches,
             checks,
@@ -191,7 +180,6 @@ impl Operations {
     /// `FORBIDDEN` when the job may have no secrets at all.
     pub async fn reveal_secrets(&self, job: &RevealingJob, request: &RevealRequest) -> Result<RevealResponse> {
         let RevealingJob(job) = job;
-        let keeper = self.keeper()?;
         check_names(&request.names)?;
         if let Some(reason) = self.blocked(job).await? {
             let denied = BTreeMap::from([(reason.to_owned(), request.names.clone())]);
@@ -223,7 +211,7 @@ impl Operations {
         let unique: BTreeMap<&str, &StoredSecret> = revealed.iter().map(|one| (one.name.as_str(), *one)).collect();
         let unique: Vec<&StoredSecret> = unique.into_values().collect();
         for some in unique.chunks(OPENED_AT_ONCE_MAX) {
-            let opened = try_join_all(some.iter().map(|secret| self.unseal(keeper, secret))).await?;
+            let opened = try_join_all(some.iter().map(|secret| self.open_secret(secret))).await?;
             for (secret, value) in some.iter().zip(&opened) {
                 response.values.insert(secret.name.clone(), STANDARD.encode(&**value));
             }
@@ -328,54 +316,6 @@ impl Operations {
         let named = String::from_utf8(bytes).ok().and_then(|yaml| check_secrets(&yaml).ok());
         Ok(named)
     }
-
-    async fn unseal(&self, keeper: &Keeper, secret: &StoredSecret) -> Result<Zeroizing<Vec<u8>>> {
-        let binding = Binding { repo_id: secret.repo_id, name: &secret.name };
-        let sealed =
-            sealed_of(&secret.sealed).ok_or_else(|| Error::Internal("an unknown layout of a secret".into()))?;
-        keeper.unseal(binding, &sealed).await.map_err(|error| match error {
-            CannotOpen::Unavailable(_) => Error::Unavailable("the key of secrets", Box::new(error)),
-            other => Error::Internal(Box::new(other)),
-        })
-    }
-
-    /// Encrypts some secrets of all repos anew: with the key of now, in the layout of now. To be called until there is no
-    /// `next_after`; after that, old keys and old versions of the key open nothing that is needed.
-    ///
-    /// # Errors
-    /// `SERVICE_UNAVAILABLE` without a key, or when it is away.
-    pub async fn rewrap_secrets(&self, admin: &GlobalAdmin, after: Option<Uuid>) -> Result<RewrapResult> {
-        let keeper = self.keeper()?;
-        let rows = secrets::next_secrets(self.pool(), after, REWRAP_ROWS).await?;
-        let next_after = rows.last().filter(|_| i64::try_from(rows.len()) == Ok(REWRAP_ROWS)).map(|row| row.id);
-        let mut result = RewrapResult { rewrapped: 0, failed: Vec::new(), next_after };
-        for row in &rows {
-            let value = match self.unseal(keeper, row).await {
-                Ok(value) => value,
-                Err(Error::Internal(cause)) => {
-                    let error = &*cause as &(dyn std::error::Error + 'static);
-                    tracing::error!(repo = row.repo, secret = row.name, error, "a secret cannot be decrypted");
-                    result.failed.push(format!("{} {}", row.repo, row.name));
-                    continue;
-                }
-                Err(other) => return Err(other),
-            };
-            let binding = Binding { repo_id: row.repo_id, name: &row.name };
-            let sealed = keeper.seal(binding, &value).await.map_err(cannot_seal)?;
-            // Whoever set another value meanwhile sealed it with the key of now.
-            if secrets::reseal(self.pool(), row.id, &row.sealed, &columns_of(sealed)).await? {
-                result.rewrapped += 1;
-            }
-        }
-        let identity = admin.caller().identity().as_str();
-        tracing::info!(
-            identity,
-            rewrapped = result.rewrapped,
-            failed = result.failed.len(),
-            "secrets were encrypted anew"
-        );
-        Ok(result)
-    }
 }
 
 /// Why a job may not have a secret, if it may not.
@@ -445,36 +385,10 @@ fn value_of(request: &SetSecretRequest) -> Result<Zeroizing<Vec<u8>>> {
     Ok(value)
 }
 
-fn columns_of(sealed: Sealed) -> SealedColumns {
-    SealedColumns {
-        layout: sealed.layout.number(),
-        ciphertext: sealed.ciphertext,
-        nonce: sealed.nonce,
-        encrypted_dek: sealed.encrypted_data_key,
-        kms_key_name: sealed.key_name,
-    }
-}
-
-fn sealed_of(columns: &SealedColumns) -> Option<Sealed> {
-    Some(Sealed {
-        layout: Layout::of_number(columns.layout)?,
-        ciphertext: columns.ciphertext.clone(),
-        nonce: columns.nonce.clone(),
-        encrypted_data_key: columns.encrypted_dek.clone(),
-        key_name: columns.kms_key_name.clone(),
-    })
-}
-
-fn cannot_seal(error: CannotSeal) -> Error {
-    match error {
-        CannotSeal::Unavailable(_) => Error::Unavailable("the key of secrets", Box::new(error)),
-        CannotSeal::Failed => Error::Internal(Box::new(error)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use docstore_ci_config::SecretUse;
+    use docstore_database::secrets::SealedColumns;
 
     use super::*;
 

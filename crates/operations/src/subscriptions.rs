@@ -8,12 +8,14 @@ use docstore_database::{
     access::{has_role, repo_facts},
     branches,
     repos::hold_repo,
+    signing_secrets::{add_signing_secret, rotate_signing_secret},
     subscriptions::{self, NewSubscription, StoredSubscription, SubscriptionChange},
 };
 use docstore_models::{
-    CreateSubscriptionRequest, ErrorCode, EventData, MAIN_BRANCH, Role, Subscription, UpdateSubscriptionRequest,
-    person_behind,
+    CreateSubscriptionRequest, ErrorCode, EventData, MAIN_BRANCH, Role, SecretText, Subscription,
+    UpdateSubscriptionRequest, person_behind,
 };
+use docstore_secrets::Zeroizing;
 use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
@@ -88,7 +90,7 @@ fn covers(caller: &Caller, repo_id: Option<i64>) -> bool {
 struct Config {
     /// Everything but the secret.
     shown: BTreeMap<String, String>,
-    secret: Option<String>,
+    secret: Option<Zeroizing<String>>,
 }
 
 impl Operations {
@@ -100,7 +102,7 @@ impl Operations {
         &self,
         caller: &Caller,
         key: Option<&IdempotencyKey>,
-        request: &CreateSubscriptionRequest,
+        request: CreateSubscriptionRequest,
     ) -> Result<Subscription> {
         if request.backend.is_empty() {
             return Err(Error::bad_request("backend is required"));
@@ -108,11 +110,17 @@ impl Operations {
         if request.backend != "webhook" {
             return Err(Error::bad_request("only backend='webhook' is supported"));
         }
-        let config = self.read_config(request.config.as_ref())?;
+        let config = self.read_config(request.config)?;
         if let Some(types) = &request.event_types {
             check_event_types(types)?;
         }
         let repo_id = self.subscribable(caller, request.repo.as_deref()).await?;
+        let id = Uuid::now_v7();
+        // The key service is asked before the transaction: nobody waits for it with a connection in hand.
+        let secret = match &config.secret {
+            Some(secret) => Some(self.seal_signing_secret(id, secret).await?),
+            None => None,
+        };
         let mut write = begin!(self, caller, key);
         if let Some(repo_id) = repo_id {
             hold_repo(&mut *write.transaction, repo_id).await?;
@@ -129,13 +137,16 @@ impl Operations {
             ));
         }
         let new = NewSubscription {
+            id,
             repo_id,
             event_types: request.event_types.as_deref(),
             config: &config.shown,
-            secret: config.secret.as_deref(),
             created_by: caller.identity().as_str(),
         };
-        let id = subscriptions::create_subscription(&mut *write.transaction, &new).await?;
+        subscriptions::create_subscription(&mut *write.transaction, &new).await?;
+        if let Some(secret) = &secret {
+            add_signing_secret(&mut *write.transaction, secret).await?;
+        }
         let stored = subscriptions::subscription(&mut *write.transaction, id, self.now())
             .await?
             .ok_or_else(subscription_not_found)?;
@@ -257,18 +268,22 @@ impl Operations {
                 "previous_secret_seconds must be between 0 and {PREVIOUS_SECRET_SECONDS_MAX}"
             )));
         }
-        let secret = match request.secret.as_deref() {
+        let secret = match request.secret.as_ref().map(SecretText::expose) {
             Some("") => return Err(Error::bad_request("secret is empty")),
             Some(secret) if secret.len() > WEBHOOK_CONFIG_BYTES_MAX => {
                 return Err(Error::bad_request(format!("secret is longer than {WEBHOOK_CONFIG_BYTES_MAX} bytes")));
             }
-            Some(secret) => Some((secret, self.now() + TimeDelta::seconds(seconds))),
+            Some(secret) => Some(self.seal_signing_secret(owner.id(), secret).await?),
             None => None,
         };
         let mut write = begin!(self, &owner.caller, key);
-        let change = SubscriptionChange { url: request.url.as_deref(), event_types, secret };
+        let change = SubscriptionChange { url: request.url.as_deref(), event_types };
         if !subscriptions::update_subscription(&mut *write.transaction, owner.id(), &change).await? {
             return Err(subscription_not_found());
+        }
+        if let Some(secret) = &secret {
+            let previous_until = self.now() + TimeDelta::seconds(seconds);
+            rotate_signing_secret(&mut write.transaction, secret, previous_until).await?;
         }
         let stored = subscriptions::subscription(&mut *write.transaction, owner.id(), self.now())
             .await?
@@ -350,13 +365,14 @@ impl Operations {
         }
     }
 
-    fn read_config(&self, config: Option<&Value>) -> Result<Config> {
+    fn read_config(&self, config: Option<Value>) -> Result<Config> {
         let config = config.ok_or_else(|| Error::bad_request("config is required"))?;
         let not_an_object = || Error::bad_request("config must be a JSON object");
         let mut shown = BTreeMap::new();
-        for (name, value) in config.as_object().ok_or_else(not_an_object)? {
-            let text = value.as_str().ok_or_else(not_an_object)?;
-            shown.insert(name.clone(), text.to_owned());
+        let Value::Object(config) = config else { return Err(not_an_object()) };
+        for (name, value) in config {
+            let Value::String(text) = value else { return Err(not_an_object()) };
+            shown.insert(name, text);
         }
         match shown.get("url") {
             None => return Err(Error::bad_request("config.url is required for webhook backend")),
@@ -369,7 +385,7 @@ impl Operations {
             reached("webhook_config_bytes");
             return Err(Error::bad_request(format!("config is longer than {WEBHOOK_CONFIG_BYTES_MAX} bytes")));
         }
-        let secret = shown.remove("secret").filter(|secret| !secret.is_empty());
+        let secret = shown.remove("secret").filter(|secret| !secret.is_empty()).map(Zeroizing::new);
         Ok(Config { shown, secret })
     }
 

@@ -2,6 +2,7 @@ use aws_lc_rs::{
     aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey},
     error::Unspecified,
 };
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// The length of every key.
@@ -9,11 +10,21 @@ pub(crate) const KEY_BYTES: usize = 32;
 
 /// The place of a value: it opens nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Binding<'a> {
-    /// The repo inside.
-    pub repo_id: i64,
-    /// The name of the secret.
-    pub name: &'a str,
+pub enum Binding<'a> {
+    /// A secret of a repo.
+    RepoSecret {
+        /// The repo inside.
+        repo_id: i64,
+        /// The name of the secret.
+        name: &'a str,
+    },
+    /// What signs the webhooks of a subscription.
+    SigningSecret {
+        /// The subscription.
+        subscription_id: Uuid,
+        /// The secret's own id: one that was replaced cannot come back in the place of the one of now.
+        id: Uuid,
+    },
 }
 
 /// How a value was sealed.
@@ -45,11 +56,18 @@ impl Layout {
         }
     }
 
-    /// The associated data. A name holds no NUL, so no two places have the same.
-    pub(crate) fn associated_data(self, binding: Binding<'_>) -> Vec<u8> {
-        match self {
-            Self::Unbound => Vec::new(),
-            Self::Bound => format!("docstore secret v2\0{}\0{}", binding.repo_id, binding.name).into_bytes(),
+    /// The associated data: no two places have the same, since a name holds no NUL. None for a layout that was never used
+    /// in such a place.
+    pub(crate) fn associated_data(self, binding: Binding<'_>) -> Option<Vec<u8>> {
+        match (self, binding) {
+            (Self::Unbound, Binding::RepoSecret { .. }) => Some(Vec::new()),
+            (Self::Unbound, Binding::SigningSecret { .. }) => None,
+            (Self::Bound, Binding::RepoSecret { repo_id, name }) => {
+                Some(format!("docstore secret v2\0{repo_id}\0{name}").into_bytes())
+            }
+            (Self::Bound, Binding::SigningSecret { subscription_id, id }) => {
+                Some(format!("docstore signing secret v2\0{subscription_id}\0{id}").into_bytes())
+            }
         }
     }
 }

@@ -127,7 +127,7 @@ impl Keeper {
     /// When the key is away.
     pub async fn seal(&self, binding: Binding<'_>, value: &[u8]) -> Result<Sealed, CannotSeal> {
         let layout = Layout::Bound;
-        let associated = layout.associated_data(binding);
+        let associated = layout.associated_data(binding).ok_or(CannotSeal::Failed)?;
         let data_key = random_key().map_err(|_| CannotSeal::Failed)?;
         let (nonce, ciphertext) = seal(data_key.as_ref(), &associated, value).map_err(|_| CannotSeal::Failed)?;
         let encrypted_data_key = match &self.current {
@@ -150,7 +150,7 @@ impl Keeper {
     /// # Errors
     /// When the key is away or another one, or the value was tampered with.
     pub async fn unseal(&self, binding: Binding<'_>, sealed: &Sealed) -> Result<Zeroizing<Vec<u8>>, CannotOpen> {
-        let associated = sealed.layout.associated_data(binding);
+        let associated = sealed.layout.associated_data(binding).ok_or(CannotOpen::Wrong)?;
         let mut named = Vec::new();
         for key in [&self.current].into_iter().chain(&self.old) {
             if key.name() == sealed.key_name {

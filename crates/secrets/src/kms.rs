@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crc::{CRC_32_ISCSI, Crc};
 use google_cloud_auth::credentials::{self, Credentials};
 use google_cloud_kms_v1::client::KeyManagementService;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// How long KMS may take to answer, tries of its client included.
 const KMS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ impl Kms {
             .0
             .encrypt()
             .set_name(key)
-            .set_plaintext(Bytes::copy_from_slice(data_key))
+            .set_plaintext(Bytes::from_owner(Zeroizing::new(data_key.to_vec())))
             .set_plaintext_crc32c(checksum(data_key))
             .set_additional_authenticated_data(Bytes::copy_from_slice(associated))
             .set_additional_authenticated_data_crc32c(checksum(associated));
@@ -80,9 +80,18 @@ impl Kms {
             .set_additional_authenticated_data(Bytes::copy_from_slice(associated))
             .set_additional_authenticated_data_crc32c(checksum(associated));
         let answer = bounded(request.send()).await?;
-        let plain = Zeroizing::new(answer.plaintext.to_vec());
+        let plain = taken(answer.plaintext);
         if answer.plaintext_crc32c == Some(checksum(&plain)) { Ok(plain) } else { Err(KmsError::Damaged) }
     }
+}
+
+/// The bytes, and nothing of them left where they were. Copies that the client made on its way here are out of reach.
+fn taken(bytes: Bytes) -> Zeroizing<Vec<u8>> {
+    let taken = Zeroizing::new(bytes.to_vec());
+    if let Ok(mut bytes) = bytes.try_into_mut() {
+        bytes.zeroize();
+    }
+    taken
 }
 
 fn checksum(bytes: &[u8]) -> i64 {

@@ -6,8 +6,8 @@
 //! database: one in Cloud KMS, or one in a local file ([`Keeper`]). Who has the database alone has nothing.
 //!
 //! Whoever can write to the database could still move a sealed value to another row, and have it revealed there. So what is
-//! sealed is bound to its place: repo and name go into the associated data of both seals ([`Binding`]), and a value that was
-//! moved does not open.
+//! sealed is bound to its place: repo and name, or subscription and row, go into the associated data of both seals ([`Binding`]),
+//! and a value that was moved does not open.
 //!
 //! # Layouts
 //!

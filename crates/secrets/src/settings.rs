@@ -14,13 +14,14 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(
         KMS_KEY,
         "",
-        "The key in Cloud KMS that encrypts the secrets of repos: `projects/…/locations/…/keyRings/…/cryptoKeys/…`. Without \
-         it and `DOCSTORE_SECRETS_KEY_FILE` there are no secrets, except in development.",
+        "The key in Cloud KMS that encrypts the secrets of repos and of webhooks: \
+         `projects/…/locations/…/keyRings/…/cryptoKeys/…`. Without it and `DOCSTORE_SECRETS_KEY_FILE` there are no secrets, \
+         and no webhooks with one, except in development.",
     ),
     Variable::new(
         KEY_FILE,
         "",
-        "A file of exactly 32 random bytes that encrypts the secrets of repos instead. In development \
+        "A file of exactly 32 random bytes that encrypts secrets instead. In development \
          `~/.docstore/dev-encryption-key`, which is made when it is missing.",
     ),
     Variable::new(

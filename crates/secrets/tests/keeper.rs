@@ -12,8 +12,10 @@ use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use docstore_secrets::{Binding, CannotOpen, Keeper, KeyPlace, Layout, Sealed, Settings};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-const HERE: Binding<'_> = Binding { repo_id: 7, name: "TOKEN" };
+const HERE: Binding<'_> = Binding::RepoSecret { repo_id: 7, name: "TOKEN" };
+const SIGNING: Binding<'_> = Binding::SigningSecret { subscription_id: Uuid::from_u128(7), id: Uuid::from_u128(8) };
 const KMS_KEY: &str = "projects/p/locations/global/keyRings/r/cryptoKeys/k";
 
 fn file(path: &Path, create: bool) -> KeyPlace {
@@ -33,6 +35,25 @@ async fn local(folder: &Path, name: &str) -> Keeper {
 }
 
 #[tokio::test]
+async fn what_signs_webhooks_opens_for_its_subscription_and_row() {
+    let folder = tempfile::tempdir().unwrap();
+    let keeper = local(folder.path(), "key").await;
+    let sealed = keeper.seal(SIGNING, b"s3cret").await.unwrap();
+    assert_eq!(keeper.unseal(SIGNING, &sealed).await.unwrap().as_slice(), b"s3cret");
+    let (one, other) = (Uuid::from_u128(7), Uuid::from_u128(8));
+    for elsewhere in [
+        Binding::SigningSecret { subscription_id: other, id: other },
+        Binding::SigningSecret { subscription_id: one, id: one },
+        HERE,
+    ] {
+        assert!(matches!(keeper.unseal(elsewhere, &sealed).await, Err(CannotOpen::Wrong)));
+    }
+    // The unbound layout never was in such a place.
+    let unbound = Sealed { layout: Layout::Unbound, ..sealed };
+    assert!(matches!(keeper.unseal(SIGNING, &unbound).await, Err(CannotOpen::Wrong)));
+}
+
+#[tokio::test]
 async fn a_value_opens_in_its_place_and_nowhere_else() {
     let folder = tempfile::tempdir().unwrap();
     let keeper = local(folder.path(), "key").await;
@@ -40,7 +61,9 @@ async fn a_value_opens_in_its_place_and_nowhere_else() {
     assert_eq!(keeper.unseal(HERE, &sealed).await.unwrap().as_slice(), b"s3cret");
     assert_eq!((sealed.ciphertext.len(), sealed.nonce.len(), sealed.encrypted_data_key.len()), (6 + 16, 12, 60));
     assert_eq!(sealed.key_name, "local:key");
-    for elsewhere in [Binding { repo_id: 8, ..HERE }, Binding { name: "OTHER", ..HERE }] {
+    for elsewhere in
+        [Binding::RepoSecret { repo_id: 8, name: "TOKEN" }, Binding::RepoSecret { repo_id: 7, name: "OTHER" }, SIGNING]
+    {
         assert!(matches!(keeper.unseal(elsewhere, &sealed).await, Err(CannotOpen::Wrong)));
     }
     // Saying that it is of the old layout does not unbind it.
@@ -201,7 +224,7 @@ async fn cloud_kms_wraps_the_data_keys() {
     assert_eq!(sealed.key_name, KMS_KEY);
     assert_eq!(keeper.unseal(HERE, &sealed).await.unwrap().as_slice(), b"s3cret");
     assert_eq!(kms.0.lock().unwrap().requests, 2, "one call for each");
-    let elsewhere = Binding { repo_id: 8, ..HERE };
+    let elsewhere = Binding::RepoSecret { repo_id: 8, name: "TOKEN" };
     assert!(matches!(keeper.unseal(elsewhere, &sealed).await, Err(CannotOpen::Wrong)));
     let foreign = Sealed { key_name: "projects/other".to_owned(), ..sealed.clone() };
     let before = kms.0.lock().unwrap().requests;

@@ -30,11 +30,11 @@ mod wire_json;
 
 pub use facts::{REQUEST_ID_HEADER, RequestFacts};
 pub use observe::{Observer, observe};
-pub use request_body::{BodyError, check_declared_length, read_body};
+pub use request_body::{BodyError, check_declared_length, read_body, wipe_body};
 pub use responses::{error_response, internal_error};
 pub use server::{Listener, Outcome, bind, serve};
 pub use settings::{Limits, LogFormat, LogLevel, Settings, VARIABLES};
 pub use shutdown::Shutdown;
 pub use tasks::Tasks;
 pub use telemetry::limit_reached;
-pub use wire_json::{Json, wire_json};
+pub use wire_json::{Json, SecretJson, wire_json};

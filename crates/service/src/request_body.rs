@@ -10,6 +10,7 @@ use bytes::Bytes;
 use docstore_models::ErrorCode;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
+use zeroize::Zeroize;
 
 use crate::{error_response, limit_reached};
 
@@ -83,6 +84,14 @@ pub fn check_declared_length(headers: &HeaderMap, limit: u64) -> Result<(), Body
     match declared {
         Some(length) if length > limit => Err(BodyError::too_large(limit)),
         _ => Ok(()),
+    }
+}
+
+/// Wipes a body that may have held a secret, where nobody else has hold of its memory. The connection's own buffer is out
+/// of reach until its next bytes arrive.
+pub fn wipe_body(body: Bytes) {
+    if let Ok(mut body) = body.try_into_mut() {
+        body.zeroize();
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use serde::Serialize;
 use serde_json::ser::Formatter;
+use zeroize::Zeroizing;
 
 use crate::internal_error;
 
@@ -28,6 +29,44 @@ pub fn wire_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> 
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, WireFormatter))?;
     bytes.push(b'\n');
     Ok(bytes.into())
+}
+
+/// An answer with secrets in it: its bytes are wiped from memory once they are sent. What the connection copied of them on
+/// their way is out of reach.
+#[derive(Clone, Copy, Debug)]
+pub struct SecretJson<T>(pub T);
+
+/// [`wire_json`] in memory that is wiped when it is dropped, and that never moves while it is filled.
+fn secret_wire_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
+    let mut length = Length(1);
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut length, WireFormatter))?;
+    let mut bytes = Zeroizing::new(Vec::with_capacity(length.0));
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut *bytes, WireFormatter))?;
+    bytes.push(b'\n');
+    Ok(Bytes::from_owner(bytes))
+}
+
+/// Counts what is written.
+struct Length(usize);
+
+impl Write for Length {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<T: Serialize> IntoResponse for SecretJson<T> {
+    fn into_response(self) -> Response {
+        match secret_wire_json(&self.0) {
+            Ok(bytes) => json_response(StatusCode::OK, bytes),
+            Err(error) => internal_error(&error),
+        }
+    }
 }
 
 impl<T: Serialize> IntoResponse for Json<T> {
@@ -104,6 +143,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_secret_has_the_same_bytes(text in any::<String>()) {
+            prop_assert_eq!(secret_wire_json(&text).unwrap(), wire_json(&text).unwrap());
+        }
+
         #[test]
         fn a_parser_sees_no_difference(text in any::<String>()) {
             let bytes = wire_json(&text).unwrap();

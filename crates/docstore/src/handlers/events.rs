@@ -4,17 +4,19 @@ use axum::{
     http::HeaderMap,
     response::{IntoResponse, Response},
 };
+use docstore_auth::{Caller, Need};
 use docstore_events::{Filter, SSE_HEADERS, Scope, parse_start, parse_types, sse_body};
-use docstore_models::{CloudEvent, ErrorCode, EventPage};
+use docstore_models::{Action, CloudEvent, ErrorCode, EventPage};
 use docstore_operations::EventPageQuery;
 use docstore_service::Json;
 use futures::StreamExt;
 
 use crate::{
     api::refusals::{Forbidden, InRepo, OfStream, Ordinary, TooMany},
-    error::{ApiError, ApiResult},
+    error::{ApiError, ApiResult, refused},
     extract::{Authenticated, Params, RepoReader, needs::READ},
     state::AppState,
+    streams::StreamedRepo,
 };
 
 /// Follow the events of a repo as server-sent events. Readers.
@@ -32,7 +34,8 @@ pub(crate) async fn repo_events(
     headers: HeaderMap,
     params: Params,
 ) -> ApiResult<Response> {
-    stream(&state, reader.identity(), Scope::Repo(reader.repo_id()), &headers, &params).await
+    let repo = StreamedRepo { id: reader.repo_id(), name: reader.repo().to_owned() };
+    stream(&state, reader.caller(), Some(repo), Scope::Repo(reader.repo_id()), &headers, &params).await
 }
 
 /// Follow all events, or those of one subject, as server-sent events. The global admin.
@@ -51,7 +54,7 @@ pub(crate) async fn all_events(
 ) -> ApiResult<Response> {
     let admin = state.operations.global_admin(&caller)?;
     let scope = params.text("repo").map_or(Scope::All, |subject| Scope::Subject(subject.into()));
-    stream(&state, admin.caller().identity().as_str(), scope, &headers, &params).await
+    stream(&state, admin.caller(), None, scope, &headers, &params).await
 }
 
 /// Read the events of a repo in pages, to catch up. Readers.
@@ -95,7 +98,8 @@ fn page_query(params: &Params) -> ApiResult<EventPageQuery> {
 
 async fn stream(
     state: &AppState,
-    identity: &str,
+    caller: &Caller,
+    repo: Option<StreamedRepo>,
     scope: Scope,
     headers: &HeaderMap,
     params: &Params,
@@ -104,15 +108,29 @@ async fn stream(
     let start = parse_start(last_event_id, params.text("since_seq"))
         .map_err(|error| ApiError::bad_request(error.to_string()))?;
     let types = params.text("types").map(parse_types).unwrap_or_default();
-    let open = state.streams.open(identity, state.limits.streams_per_caller_max).ok_or_else(|| {
+    let open = state.streams.open(caller, repo.clone(), state.limits.streams_per_caller_max).ok_or_else(|| {
         ApiError::new(ErrorCode::TooManyRequests, "too many event streams are open for this caller; close some")
     })?;
+    // From here on what takes the right away ends the stream. It may have been taken since it was looked at.
+    let caller = state.authenticator.authenticate(headers, Need::Action(Action::Read)).await.map_err(refused)?;
+    if let Some(repo) = &repo
+        && state.operations.still_reads(&caller, &repo.name, repo.id).await? != Some(true)
+    {
+        return Err(docstore_operations::Error::forbidden().into());
+    }
+    let (ended, shutdown) = (open.ended(state.authenticator.time_left(&caller)), state.shutdown.wait_owned());
+    let over = async move {
+        tokio::select! {
+            () = ended => {}
+            () = shutdown => {}
+        }
+    };
     let events = state.hub.subscribe(Filter { scope, types }, start).await.map_err(|error| {
         tracing::warn!(error = &error as &dyn std::error::Error, "cannot open an event stream");
         ApiError::new(ErrorCode::ServiceUnavailable, "event streaming temporarily unavailable")
     })?;
     // The count ends with the body.
-    let body = sse_body(events, state.shutdown.wait_owned()).map(move |frame| {
+    let body = sse_body(events, over).map(move |frame| {
         let _counted = &open;
         frame
     });

@@ -5,7 +5,7 @@ use axum::{
 use docstore_models::{
     ErrorCode, RevealRequest, RevealResponse, RewrapRequest, RewrapResult, SecretList, SecretMetadata, SetSecretRequest,
 };
-use docstore_service::Json;
+use docstore_service::{Json, SecretJson};
 
 use crate::{
     api::refusals::{Forbidden, InRepo, OfBody, OfChange, Ordinary},
@@ -68,18 +68,18 @@ pub(crate) async fn reveal_secrets(
     State(state): State<AppState>,
     RepoName(repo): RepoName,
     request: Request,
-) -> ApiResult<Json<RevealResponse>> {
+) -> ApiResult<SecretJson<RevealResponse>> {
     let bearer = request.headers().get(header::AUTHORIZATION);
     let bearer = bearer.and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let token = bearer.ok_or_else(|| ApiError::new(ErrorCode::Unauthorized, "unauthorized"))?;
     // Nothing is read for whom the token does not let in.
     let job = state.operations.job_for_reveal(&repo, token).await?;
     let body = JsonBody::<RevealRequest>::from_request(request, &state).await?;
-    Ok(Json(state.operations.reveal_secrets(&job, &body.value).await?))
+    Ok(SecretJson(state.operations.reveal_secrets(&job, &body.value).await?))
 }
 
-/// Encrypt some secrets of all repos anew, with the key of now. To be repeated until there is no `next_after`. The global
-/// admin.
+/// Encrypt some secrets of all repos and webhooks anew, with the key of now. To be repeated until there is no `next_after`.
+/// The global admin.
 #[utoipa::path(post, path = "/secrets/rewrap", tag = "secrets", request_body = RewrapRequest,
     responses((status = 200, body = RewrapResult), Ordinary, Forbidden, OfBody))]
 pub(crate) async fn rewrap_secrets(

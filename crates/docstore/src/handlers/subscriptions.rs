@@ -44,7 +44,7 @@ pub(crate) async fn create_subscription(
     RepoCaller(caller): RepoCaller<WEBHOOKS>,
     body: JsonBody<CreateSubscriptionRequest>,
 ) -> ApiResult<(StatusCode, Json<Subscription>)> {
-    let created = state.operations.create_subscription(&caller, body.key.as_ref(), &body.value).await?;
+    let created = state.operations.create_subscription(&caller, body.key.as_ref(), body.value).await?;
     Ok((StatusCode::CREATED, Json(created)))
 }
 

@@ -3,7 +3,10 @@
 use docstore_database::purge;
 use sqlx::AssertSqlSafe;
 
-use crate::support::fixture::{Call, Fixture, REPO, bearer};
+use crate::support::{
+    fixture::{Call, Fixture, REPO, bearer},
+    text_file,
+};
 
 /// What puts a row of the repo into each table, with what the fixture holds already.
 const OPERATIONS: [&str; 13] = [
@@ -38,13 +41,12 @@ const NOT_OF_A_REPO: [&str; 19] = [
     "org_policies",
     "orgs",
     "repos",
+    "subscription_secrets",
     "tokens",
     "uploaded_contents",
     // Stay: tombstones, and what happened.
     "branches",
     "event_log",
-    // Written when a decision is kept; `policies` shows that it goes.
-    "policy_verdicts",
 ];
 
 /// The tables with rows of repos, and which rows are of the repo with the id `$1`. A new table is one of them, or has to
@@ -89,6 +91,10 @@ async fn a_deleted_repo_leaves_nothing_in_any_table() {
     let repo_id: i64 =
         sqlx::query_scalar("SELECT id FROM repos WHERE name = $1").bind(REPO).fetch_one(pool).await.unwrap();
     let creator = fixture.verified.issuer.id_token("creator@example.com");
+    // With a policy, whatever moves `main` leaves a verdict.
+    let policy = text_file(".docstore/policy/open.rego", "package docstore.open\n\nallow := true\n");
+    let commit = serde_json::json!({"branch": "main", "message": "m", "files": [policy]});
+    fixture.creator(http::Method::POST, &format!("/repos/{REPO}/-/commit"), commit).await;
     for (number, operation) in OPERATIONS.into_iter().enumerate() {
         let call = fixture.call(operation, number).await;
         let got = fixture.send(&call, &[bearer(&creator)]).await;

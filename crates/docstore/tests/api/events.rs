@@ -1,7 +1,7 @@
 //! Streams of events, through HTTP.
 
 use docstore_service::Outcome;
-use docstore_test_support::{ADMIN, Answer, Replica, TestApp};
+use docstore_test_support::{ADMIN, Answer, Person, Replica, TestApp};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -261,4 +261,102 @@ async fn a_caller_has_so_many_streams_and_gets_places_back() {
         }
     };
     tokio::time::timeout(PATIENCE, freed).await.expect("a place is free again");
+}
+
+/// Waits for the clean end, whatever comes before it.
+async fn ended(mut stream: Sse) {
+    while stream.frame().await.is_some() {}
+}
+
+/// Sees that a stream is still told.
+async fn goes_on(who: &Person, stream: &mut Sse, name: &str) {
+    branch(who, REPO, name).await;
+    stream.find(|seen| seen.event["data"]["branch"] == name).await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_reader_loses_the_repo_and_the_others_go_on() {
+    let app = TestApp::start().await;
+    let replica = app.second_server().await;
+    let (me, path) = (app.admin(), format!("{REPO}/events"));
+    let (leaver, stayer) = (app.person("leaver@example.com"), app.person("stayer@example.com"));
+    let role = async |name: &str, role: &str| {
+        me.put(&format!("{REPO}/roles/{name}"), &json!({"role": role})).await.expect(200);
+    };
+    for name in [ADMIN, "stayer@example.com", "leaver@example.com"] {
+        role(name, "admin").await;
+    }
+    let token = leaver.post("/tokens", &json!({"name": "t"})).await.expect(201);
+    let mut here = Sse::open(&leaver, &path, None).await;
+    let there = Sse::open(&replica.person("leaver@example.com"), &path, None).await;
+    let by_token = Sse::open(&leaver.with_token(token["secret"].as_str().unwrap()), &path, None).await;
+    let mut stays = Sse::open(&stayer, &path, None).await;
+    let mut all = Sse::open(&me, "/events", None).await;
+    role("leaver@example.com", "reader").await;
+    goes_on(&me, &mut here, "less").await;
+    me.delete(&format!("{REPO}/roles/leaver@example.com")).await.expect(204);
+    for stream in [here, there, by_token] {
+        ended(stream).await;
+    }
+    leaver.get(&path).await.expect(403);
+    goes_on(&me, &mut stays, "more").await;
+    // With the repo it ends for everybody, and a new one of its name is another.
+    me.delete("/repos/default/default").await.expect(204);
+    ended(stays).await;
+    all.find(|seen| seen.kind() == "repo.deleted").await;
+    me.post("/repos", &json!({"owner": "default", "name": "default"})).await.expect(201);
+    all.find(|seen| seen.kind() == "repo.created").await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_token_that_opened_it_and_the_others_go_on() {
+    let app = TestApp::start().await;
+    let (me, path) = (app.admin(), format!("{REPO}/events"));
+    let made = async |path: &str, name: &str| {
+        let made = me.post(path, &json!({"name": name})).await.expect(201);
+        let what = if path == "/tokens" { "token" } else { "agent" };
+        let itself = format!("{path}/{}", made[what]["id"].as_str().unwrap());
+        (itself, me.with_token(made["secret"].as_str().unwrap()))
+    };
+    let (revoked, by_revoked) = made("/tokens", "revoked").await;
+    let (dismissed, by_agent) = made("/agents", "dismissed").await;
+    let (_, by_expiring) = made("/tokens", "expiring").await;
+    let (_, by_kept) = made("/tokens", "kept").await;
+    let (of_revoked, of_agent) = (Sse::open(&by_revoked, &path, None).await, Sse::open(&by_agent, &path, None).await);
+    let (mut kept, mut own) = (Sse::open(&by_kept, &path, None).await, Sse::open(&me, &path, None).await);
+    me.delete(&revoked).await.expect(204);
+    ended(of_revoked).await;
+    by_revoked.get(&path).await.expect(401);
+    me.delete(&dismissed).await.expect(204);
+    ended(of_agent).await;
+    by_agent.get(&path).await.expect(401);
+    // Enough time to open it, however busy the machine is.
+    sqlx::query("UPDATE tokens SET expires_at = now() + interval '10 seconds' WHERE name = 'expiring'")
+        .execute(&app.pool().await)
+        .await
+        .unwrap();
+    ended(Sse::open(&by_expiring, &path, None).await).await;
+    by_expiring.get(&path).await.expect(401);
+    goes_on(&me, &mut kept, "a").await;
+    goes_on(&me, &mut own, "b").await;
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_reader_leaves_the_org() {
+    let app = TestApp::start().await;
+    let (me, member) = (app.admin(), app.person("member@example.com"));
+    me.post("/orgs", &json!({"name": "acme"})).await.expect(201);
+    me.post("/repos", &json!({"owner": "acme", "name": "app"})).await.expect(201);
+    let body = json!({"email": "member@example.com", "role": "member"});
+    let invite = me.post("/orgs/acme/invites", &body).await.expect(201);
+    let accept = format!("/orgs/acme/invites/{}/accept", invite["token"].as_str().unwrap());
+    assert!(member.post(&accept, &json!({})).await.status.is_success());
+    let path = "/repos/acme/app/-/events";
+    let stream = Sse::open(&member, path, None).await;
+    let mut own = Sse::open(&me, path, None).await;
+    me.delete("/orgs/acme/members/member@example.com").await.expect(204);
+    ended(stream).await;
+    member.get(path).await.expect(403);
+    branch(&me, "/repos/acme/app/-", "more").await;
+    own.find(|seen| seen.kind() == "branch.created").await;
 }

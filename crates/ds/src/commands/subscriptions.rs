@@ -217,7 +217,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             let secret = read_secret(session, secret)?
                 .ok_or_else(|| Failure::usage("a new secret is needed: --secret-file, --secret-env or --secret"))?;
             let request = UpdateSubscriptionRequest {
-                secret: Some(secret),
+                secret: Some(secret.into()),
                 previous_secret_seconds: Some(overlap_hours * 3600),
                 ..UpdateSubscriptionRequest::default()
             };

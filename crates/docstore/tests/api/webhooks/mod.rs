@@ -15,7 +15,7 @@ use secrecy::SecretString;
 use serde_json::json;
 
 use self::stage::Stage;
-use crate::support::{REPO, identities::give_role};
+use crate::support::{REPO, Transcript, identities::give_role};
 
 fn numbers(received: &[Received]) -> Vec<i64> {
     received.iter().map(|one| one.event()["data"]["n"].as_i64().unwrap()).collect()
@@ -67,7 +67,7 @@ async fn during_a_rotation_both_secrets_sign() {
     let receiver = Receiver::start(Behaviour::Status(200)).await;
     let id = stage.subscribe(ADMIN, receiver.url(), Some("old")).await.id;
     let change = UpdateSubscriptionRequest {
-        secret: Some("new".to_owned()),
+        secret: Some("new".to_owned().into()),
         previous_secret_seconds: Some(60),
         ..UpdateSubscriptionRequest::default()
     };
@@ -85,6 +85,123 @@ async fn during_a_rotation_both_secrets_sign() {
     assert_eq!(received[0].header("webhook-signature").unwrap().split(' ').count(), 2);
     assert_eq!(received[1].header("x-docstore-signature-previous"), None, "the rotation is over");
     assert_eq!(received[1].header("webhook-signature").unwrap().split(' ').count(), 1);
+}
+
+#[tokio::test]
+async fn what_signs_is_sealed_for_its_place_and_nothing_is_sent_without_it() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::start(Behaviour::Status(200)).await;
+    let [one, other] = [
+        stage.subscribe(ADMIN, receiver.url(), Some("s3cret-1")).await,
+        stage.subscribe(ADMIN, receiver.url(), Some("s3cret-2")).await,
+    ];
+    let rotate = |secret: &str| UpdateSubscriptionRequest {
+        secret: Some(secret.to_owned().into()),
+        ..UpdateSubscriptionRequest::default()
+    };
+    stage.operations.update_subscription(&stage.owner(one.id).await, None, &rotate("s3cret-3")).await.unwrap();
+    let dump: Vec<String> = sqlx::query_scalar(
+        "SELECT row_to_json(s)::text || coalesce((SELECT string_agg(encode(k.ciphertext, 'escape') || k.layout, ' ')
+         FROM subscription_secrets k WHERE k.subscription_id = s.id), '') FROM event_subscriptions s",
+    )
+    .fetch_all(&stage.pool)
+    .await
+    .unwrap();
+    assert_eq!(dump.len(), 2);
+    assert!(!dump.concat().contains("s3cret"), "{dump:?}");
+    // Moved to another subscription it opens nothing, and its deliveries wait.
+    sqlx::query("DELETE FROM subscription_secrets WHERE subscription_id = $1")
+        .bind(other.id)
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    sqlx::query(
+        "UPDATE subscription_secrets SET subscription_id = $1 WHERE signs_until IS NULL AND subscription_id = $2",
+    )
+    .bind(other.id)
+    .bind(one.id)
+    .execute(&stage.pool)
+    .await
+    .unwrap();
+    stage.log([1]).await;
+    stage.deliver().await;
+    let signed: Vec<_> = receiver.received();
+    assert_eq!(signed.len(), 1, "only the one whose secret opens");
+    let expected = wire_signature(&SecretString::from("s3cret-1"), signed[0].body.as_bytes());
+    assert_eq!(signed[0].header("x-docstore-signature"), Some(expected.as_str()));
+    assert_eq!(states(&stage, other.id).await, [(DeliveryState::Pending, 0)]);
+    assert!(stage.operations.ping_subscription(&stage.owner(other.id).await).await.is_err());
+    // A new secret heals it, although the one before does not open.
+    stage.operations.update_subscription(&stage.owner(other.id).await, None, &rotate("new")).await.unwrap();
+    stage.advance(31);
+    assert_eq!(stage.deliver().await, 1);
+    let healed = receiver.received().pop().unwrap();
+    let expected = wire_signature(&SecretString::from("new"), healed.body.as_bytes());
+    assert_eq!(healed.header("x-docstore-signature"), Some(expected.as_str()));
+    assert_eq!(healed.header("x-docstore-signature-previous"), None);
+    // What no longer signs is forgotten.
+    stage.advance(24 * 60 * 60);
+    stage.operations.maintain().await.unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM subscription_secrets WHERE signs_until IS NOT NULL")
+        .fetch_one(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(left, 0);
+}
+
+#[tokio::test]
+async fn clear_secrets_of_the_release_before_sign_until_they_are_sealed() {
+    let stage = Stage::new().await;
+    let receiver = Receiver::start(Behaviour::Status(200)).await;
+    let id = stage.subscribe(ADMIN, receiver.url(), None).await.id;
+    // As the release before wrote it.
+    sqlx::query("UPDATE event_subscriptions SET secret = 'new', previous_secret = 'old', previous_secret_until = $1")
+        .bind(stage.now() + chrono::TimeDelta::hours(1))
+        .execute(&stage.pool)
+        .await
+        .unwrap();
+    assert_eq!(stage.subscription(id).await.config["secret"], docstore_models::MASKED_SECRET);
+    assert!(stage.subscription(id).await.previous_secret_until.is_some());
+    stage.log([1]).await;
+    stage.deliver().await;
+    let admin = stage.operations.global_admin(&Stage::admin()).unwrap();
+    let done = stage.operations.rewrap_secrets(&admin, None).await.unwrap();
+    assert_eq!((done.rewrapped, done.failed.len(), done.next_after), (2, 0, None));
+    stage.log([2]).await;
+    stage.deliver().await;
+    for one in receiver.received() {
+        let signed = |secret: &str| wire_signature(&SecretString::from(secret), one.body.as_bytes());
+        assert_eq!(one.header("x-docstore-signature"), Some(signed("new").as_str()));
+        assert_eq!(one.header("x-docstore-signature-previous"), Some(signed("old").as_str()));
+    }
+    assert_eq!(receiver.received().len(), 2);
+    let clear: i64 = sqlx::query_scalar(
+        "SELECT (SELECT count(*) FROM event_subscriptions WHERE secret IS NOT NULL OR previous_secret IS NOT NULL)
+            + (SELECT count(*) FROM subscription_secrets WHERE layout = 0)",
+    )
+    .fetch_one(&stage.pool)
+    .await
+    .unwrap();
+    assert_eq!(clear, 0);
+    assert_eq!(stage.operations.rewrap_secrets(&admin, None).await.unwrap().rewrapped, 2, "it can be done again");
+}
+
+#[tokio::test]
+async fn without_a_key_webhooks_have_no_secret() {
+    let app = TestApp::start_with(&[("DOCSTORE_SECRETS_KEY_FILE", "")]).await;
+    let me = app.admin();
+    let with = |config: serde_json::Value| json!({"backend": "webhook", "repo": "default/default", "config": config});
+    let unsigned = me.post("/subscriptions", &with(json!({"url": "https://example.com/"}))).await.expect(201);
+    let mut told = Transcript::new();
+    told.post(&me, "/subscriptions", &with(json!({"url": "https://example.com/", "secret": "s"}))).await;
+    let path = format!("/subscriptions/{}", unsigned["id"].as_str().unwrap());
+    told.note("rotating", &me.patch(&path, &json!({"secret": "s"})).await);
+    insta::assert_snapshot!(told, @r#"
+    POST /subscriptions {"backend":"webhook","config":{"secret":"s","url":"https://example.com/"},"repo":"default/default"}
+      503 {"code":"SERVICE_UNAVAILABLE","error":"secrets service not configured"}
+    rotating
+      503 {"code":"SERVICE_UNAVAILABLE","error":"secrets service not configured"}
+    "#);
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use docstore_database::{
 use docstore_models::{CreateSubscriptionRequest, Identity, RedeliverRequest, Subscription};
 use docstore_operations::{Limits, Operations, Parts, SubscriptionOwner, Webhooks};
 use docstore_policy_worker::{Bounds, Evaluator};
+use docstore_secrets::{Keeper, KeyPlace};
 use docstore_settings::Environment;
 use docstore_test_support::{ADMIN, policy_worker};
 use docstore_webhooks::{Addresses, Sender, Settings};
@@ -69,6 +70,9 @@ impl Stage {
         now: Arc<Mutex<DateTime<Utc>>>,
     ) -> Operations {
         let environment = Environment::from_iter([("DOCSTORE_BLOB_LOCAL_DIR", blobs.path().display().to_string())]);
+        let key = KeyPlace::File { path: blobs.path().join("key"), create: true };
+        let keys = docstore_secrets::Settings { current: Some(key), old: Vec::new(), endpoint: None, anonymous: true };
+        let secrets = Keeper::open(&keys).await.unwrap().map(Arc::new);
         let blobs = docstore_blobs::Settings::from_environment(&environment).unwrap();
         Operations::new(Parts {
             evaluator: Evaluator::new(policy_worker(), Bounds::default()),
@@ -78,7 +82,7 @@ impl Stage {
             global_admin: Some(Identity::parse(ADMIN).unwrap()),
             clock: Arc::new(move || *now.lock().unwrap()),
             on_commit: Arc::new(|| {}),
-            secrets: None,
+            secrets,
             webhooks: Webhooks::new(webhooks, settings().concurrent_max),
             random: docstore_auth::system_random(),
         })
@@ -98,7 +102,7 @@ impl Stage {
         *self.now.lock().unwrap()
     }
 
-    fn admin() -> Caller {
+    pub(crate) fn admin() -> Caller {
         Caller::for_test(Identity::parse(ADMIN).unwrap(), Via::Development)
     }
 
@@ -115,7 +119,7 @@ impl Stage {
             config: Some(config),
         };
         let caller = Caller::for_test(Identity::parse(who).unwrap(), Via::Development);
-        self.operations.create_subscription(&caller, None, &request).await.unwrap()
+        self.operations.create_subscription(&caller, None, request).await.unwrap()
     }
 
     pub(crate) async fn owner(&self, id: Uuid) -> SubscriptionOwner {
