@@ -11,7 +11,11 @@ use crate::process::{ServerProcess, ServerSettings};
 async fn a_killed_server_loses_no_webhook() {
     let database = TestDatabase::create().await;
     let (blobs, pool) = (tempfile::tempdir().unwrap(), database.pool().await);
+    let keys = tempfile::tempdir().unwrap();
+    let key = keys.path().join("key");
+    std::fs::write(&key, [7; 32]).unwrap();
     let settings = ServerSettings::new(database.settings().url.expose_secret(), blobs.path())
+        .with("DOCSTORE_SECRETS_KEY_FILE", &key.display().to_string())
         .with("DOCSTORE_EVENT_SEQUENCE_SECONDS", "1")
         .with("DOCSTORE_WEBHOOK_TIMEOUT_SECONDS", "30");
     let mut server = ServerProcess::start(settings).await;
