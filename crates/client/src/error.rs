@@ -1,6 +1,6 @@
 use std::fmt;
 
-use docstore_models::{Conflict, ErrorCode, PolicyResult, Requirement};
+use docstore_models::{Conflict, ErrorCode, Obliteration, PolicyResult, Requirement};
 use serde::Deserialize;
 
 use crate::TokenError;
@@ -41,6 +41,8 @@ pub struct Refusal {
     pub requirements: Vec<Requirement>,
     /// The hashes of contents that the repo does not have.
     pub missing: Vec<String>,
+    /// What was obliterated, by whom and why.
+    pub obliterated: Vec<Obliteration>,
     /// Where the branch is, when it was expected elsewhere.
     pub head_sequence: Option<i64>,
     /// The id under which the server's log has the request.
@@ -70,6 +72,7 @@ struct RefusalBody {
     policies: Vec<PolicyResult>,
     requirements: Vec<Requirement>,
     missing: Vec<String>,
+    obliterated: Vec<Obliteration>,
     head_sequence: Option<i64>,
 }
 
@@ -85,6 +88,7 @@ impl Refusal {
             policies: body.policies,
             requirements: body.requirements,
             missing: body.missing,
+            obliterated: body.obliterated,
             head_sequence: body.head_sequence,
             request_id: body.request_id.or(request_id),
             retry_after_s,

@@ -130,11 +130,12 @@ pub async fn repo_facts_and_file(
             r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
             r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
             f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?", f.blob_key AS "blob_key?",
-            f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?"
+            f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?", f.obliterated AS "obliterated?"
         FROM repo_facts($1, $2) r
         LEFT JOIN LATERAL (
             SELECT
-                c.version_id, c.content_hash, c.size, c.blob_key, stored.bytes, found.content_type, found.mode
+                c.version_id, c.content_hash, c.size, c.blob_key, c.obliterated, stored.bytes, found.content_type,
+                found.mode
             FROM branches b
             CROSS JOIN LATERAL (
                 (
@@ -182,7 +183,7 @@ pub async fn repo_facts_and_file(
                 size,
                 content_type: row.content_type,
                 mode: FileMode::from_i32(mode),
-                bytes: stored_bytes(row.blob_key, row.bytes),
+                bytes: stored_bytes(row.obliterated == Some(true), row.blob_key, row.bytes),
                 settled: false,
             }),
             _ => None,

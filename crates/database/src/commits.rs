@@ -35,7 +35,9 @@ pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) 
     };
     let files = sqlx::query!(
         r#"
-        SELECT f.change_id, f.path, f.mode, c.version_id AS "version_id?", c.content_hash AS "content_hash?"
+        SELECT
+            f.change_id, f.path, f.mode, c.version_id AS "version_id?", c.content_hash AS "content_hash?",
+            c.obliterated AS "obliterated?"
         FROM file_changes f
         LEFT JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1 AND f.sequence = $2
@@ -64,6 +66,7 @@ pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) 
                 version_id: file.version_id,
                 content_hash: file.content_hash.map(hex::encode),
                 mode: FileMode::from_i32(file.mode),
+                obliterated: file.obliterated == Some(true),
             })
             .collect(),
     }))
@@ -147,7 +150,8 @@ pub async fn file_history(
     let rows = sqlx::query!(
         r#"
         SELECT
-            f.sequence AS "sequence!", content.version_id AS "version_id?", c.message, c.author, c.created_at
+            f.sequence AS "sequence!", content.version_id AS "version_id?", content.obliterated AS "obliterated?",
+            c.message, c.author, c.created_at
         FROM tree_point($1, $2, NULL) p
         CROSS JOIN LATERAL (
             (
@@ -194,6 +198,7 @@ pub async fn file_history(
             message: row.message,
             author: row.author,
             created_at: timestamp(row.created_at),
+            obliterated: row.obliterated == Some(true),
         })
         .collect())
 }
@@ -369,6 +374,8 @@ pub struct LatestChange {
     pub mode: FileMode,
     /// The media type that came with the commit.
     pub content_type: Option<String>,
+    /// Whether the bytes were obliterated.
+    pub obliterated: bool,
 }
 
 /// The latest change of every path that a branch changed after a number, by path.
@@ -384,7 +391,8 @@ pub async fn latest_changes(
         r#"
         SELECT
             f.path, f.sequence, f.content_id, f.mode, f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?",
+            c.obliterated AS "obliterated?"
         FROM file_changes f
         LEFT JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1 AND f.sequence > $2 AND f.superseded_by IS NULL
@@ -406,6 +414,7 @@ pub async fn latest_changes(
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             content_type: row.content_type,
+            obliterated: row.obliterated == Some(true),
         })
         .collect())
 }
@@ -425,7 +434,8 @@ pub async fn latest_changes_of(
         r#"
         SELECT
             f.path AS "path!", f.sequence AS "sequence!", f.content_id, f.mode AS "mode!", f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?",
+            c.obliterated AS "obliterated?"
         FROM unnest($3::text[]) AS wanted (path)
         CROSS JOIN LATERAL (
             SELECT * FROM file_changes latest
@@ -453,6 +463,7 @@ pub async fn latest_changes_of(
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             content_type: row.content_type,
+            obliterated: row.obliterated == Some(true),
         })
         .collect())
 }
@@ -510,7 +521,8 @@ pub async fn commits_to_replay(
         r#"
         SELECT
             f.path, f.sequence, f.content_id, f.mode, f.content_type,
-            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?"
+            c.version_id AS "version_id?", c.content_hash AS "content_hash?", c.size AS "size?",
+            c.obliterated AS "obliterated?"
         FROM file_changes f
         LEFT JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1 AND f.sequence > $2
@@ -532,6 +544,7 @@ pub async fn commits_to_replay(
                 size: row.size,
                 mode: FileMode::from_i32(row.mode),
                 content_type: row.content_type,
+                obliterated: row.obliterated == Some(true),
             });
         }
     }

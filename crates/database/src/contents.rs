@@ -26,7 +26,16 @@ pub(crate) fn hash_of(bytes: &[u8]) -> ContentHash {
     bytes.try_into().unwrap_or_default()
 }
 
-/// Those of the hashes that the repo has, in no order.
+/// What a repo knows of hashes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundContents {
+    /// The contents that it has, in no order.
+    pub known: Vec<ContentRow>,
+    /// Those that were obliterated, in no order: it takes them no more.
+    pub obliterated: Vec<ContentHash>,
+}
+
+/// What the repo knows of the hashes.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -34,28 +43,35 @@ pub async fn find_contents(
     executor: impl PgExecutor<'_>,
     repo_id: i64,
     hashes: &[ContentHash],
-) -> Result<Vec<ContentRow>> {
+) -> Result<FoundContents> {
     let hashes: Vec<Vec<u8>> = hashes.iter().map(|hash| hash.to_vec()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT c.id, c.content_hash, c.version_id, c.size
+        SELECT
+            wanted.hash AS "hash!", c.id AS "id?", c.version_id AS "version_id?", c.size AS "size?",
+            EXISTS (
+                SELECT FROM obliterations o WHERE o.repo_id = $1 AND o.content_hash = wanted.hash
+            ) AS "obliterated!"
         FROM unnest($2::bytea[]) AS wanted (hash)
-        JOIN contents c ON c.repo_id = $1 AND c.content_hash = wanted.hash
+        LEFT JOIN contents c ON c.repo_id = $1 AND c.content_hash = wanted.hash
         "#,
         repo_id,
         &hashes,
     )
     .fetch_all(executor)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| ContentRow {
-            id: row.id,
-            hash: hash_of(&row.content_hash),
-            version_id: row.version_id,
-            size: row.size,
-        })
-        .collect())
+    let mut found = FoundContents::default();
+    for row in rows {
+        let hash = hash_of(&row.hash);
+        match (row.obliterated, row.id, row.version_id, row.size) {
+            (true, ..) => found.obliterated.push(hash),
+            (false, Some(id), Some(version_id), Some(size)) => {
+                found.known.push(ContentRow { id, hash, version_id, size });
+            }
+            _ => {}
+        }
+    }
+    Ok(found)
 }
 
 /// Where the bytes of a new content are.
@@ -79,7 +95,8 @@ pub struct NewContent {
 }
 
 /// Stores contents, each hash once. A content that another transaction stores at the same time is taken from there.
-/// Deletions that were scheduled for the blobs now named are called off. Answers all contents asked for, in no order.
+/// Deletions that were scheduled for the blobs now named are called off. Answers all contents asked for, in no order, but
+/// for those that were obliterated: they are not stored. The repo is held, so that nothing is obliterated meanwhile.
 ///
 /// # Errors
 /// When the database cannot answer; [`Error::Contention`] when a blob was deleted before it was named.
@@ -115,10 +132,16 @@ pub async fn store_contents(
             SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
                 AS given (hash, version_id, size, blob_key)
         ),
+        obliterated AS (
+            SELECT o.content_hash
+            FROM given
+            JOIN obliterations o ON o.repo_id = $1 AND o.content_hash = given.hash
+        ),
         known AS (
             SELECT c.id, c.content_hash, c.version_id, c.size
             FROM given
             JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
+            WHERE NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
             -- One that is being cleared away is waited for, and then stored anew.
             FOR KEY SHARE OF c
         ),
@@ -127,6 +150,7 @@ pub async fn store_contents(
             SELECT $1, given.hash, given.version_id, given.size, given.blob_key, $2
             FROM given
             WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.content_hash = given.hash)
+                AND NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
             ORDER BY given.hash
             -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back.
             ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
@@ -190,6 +214,8 @@ pub enum StoredBytes {
     Inline(Vec<u8>),
     /// In the blob store, under this key.
     Blob(String),
+    /// Nowhere: they were obliterated.
+    Obliterated,
 }
 
 /// A content and its bytes.
@@ -213,7 +239,8 @@ pub async fn content_bytes(executor: impl PgExecutor<'_>, ids: &[i64]) -> Result
     let rows = sqlx::query!(
         r#"
         SELECT
-            c.id AS "id!", c.content_hash AS "content_hash!", c.size AS "size!", c.blob_key, b.bytes AS "bytes?"
+            c.id AS "id!", c.content_hash AS "content_hash!", c.size AS "size!", c.blob_key, b.bytes AS "bytes?",
+            c.obliterated AS "obliterated!"
         FROM contents c
         LEFT JOIN content_bytes b ON b.content_id = c.id
         WHERE c.id = ANY ($1)
@@ -228,13 +255,14 @@ pub async fn content_bytes(executor: impl PgExecutor<'_>, ids: &[i64]) -> Result
             id: row.id,
             hash: hash_of(&row.content_hash),
             size: row.size,
-            bytes: stored_bytes(row.blob_key, row.bytes),
+            bytes: stored_bytes(row.obliterated, row.blob_key, row.bytes),
         })
         .collect())
 }
 
-pub(crate) fn stored_bytes(blob_key: Option<String>, bytes: Option<Vec<u8>>) -> StoredBytes {
+pub(crate) fn stored_bytes(obliterated: bool, blob_key: Option<String>, bytes: Option<Vec<u8>>) -> StoredBytes {
     match blob_key {
+        _ if obliterated => StoredBytes::Obliterated,
         Some(key) => StoredBytes::Blob(key),
         None => StoredBytes::Inline(bytes.unwrap_or_default()),
     }
@@ -252,6 +280,17 @@ pub async fn schedule_blob_deletion(executor: impl PgExecutor<'_>, blob_key: &st
     )
     .execute(executor)
     .await?;
+    Ok(())
+}
+
+/// Makes the deletion of blobs due that was scheduled for later.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn hasten_blob_deletions(executor: impl PgExecutor<'_>, blob_keys: &[String]) -> Result<()> {
+    sqlx::query!("UPDATE blob_deletions SET not_before = now() WHERE blob_key = ANY ($1)", blob_keys)
+        .execute(executor)
+        .await?;
     Ok(())
 }
 
@@ -293,7 +332,7 @@ pub async fn note_upload(executor: impl PgExecutor<'_>, content_id: i64) -> Resu
         r#"
         INSERT INTO uploaded_contents (content_id)
         -- One that is being cleared away is waited for, and is not there then.
-        SELECT c.id FROM contents c WHERE c.id = $1 FOR KEY SHARE
+        SELECT c.id FROM contents c WHERE c.id = $1 AND NOT c.obliterated FOR KEY SHARE
         ON CONFLICT (content_id) DO UPDATE SET uploaded_at = now()
         "#,
         content_id,

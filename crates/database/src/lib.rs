@@ -27,6 +27,7 @@ pub mod issue_comments;
 pub mod issue_refs;
 pub mod issues;
 pub mod jobs;
+pub mod obliterations;
 pub mod org_invites;
 pub mod org_members;
 pub mod orgs;

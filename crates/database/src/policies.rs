@@ -22,6 +22,8 @@ pub struct MainFile {
     pub hash: ContentHash,
     /// The length of its content in bytes.
     pub size: i64,
+    /// Whether the bytes were obliterated.
+    pub obliterated: bool,
 }
 
 /// The policies at the head of `main`, by path, at most so many.
@@ -31,7 +33,7 @@ pub struct MainFile {
 pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64, limit: i64) -> Result<Vec<MainFile>> {
     let rows = sqlx::query!(
         r#"
-        SELECT f.path, c.id, c.content_hash, c.size
+        SELECT f.path, c.id, c.content_hash, c.size, c.obliterated
         FROM file_changes f
         JOIN contents c ON c.id = f.content_id
         WHERE f.branch_id = $1
@@ -51,7 +53,13 @@ pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64, limit: i6
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash), size: row.size })
+        .map(|row| MainFile {
+            path: row.path,
+            content_id: row.id,
+            hash: hash_of(&row.content_hash),
+            size: row.size,
+            obliterated: row.obliterated,
+        })
         .collect())
 }
 
@@ -62,7 +70,7 @@ pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64, limit: i6
 pub async fn files_of_main(executor: impl PgExecutor<'_>, main_id: i64, paths: &[String]) -> Result<Vec<MainFile>> {
     let rows = sqlx::query!(
         r#"
-        SELECT f.path, c.id, c.content_hash, c.size
+        SELECT f.path, c.id, c.content_hash, c.size, c.obliterated
         FROM unnest($2::text[]) AS wanted (path)
         JOIN file_changes f
             ON f.branch_id = $1
@@ -78,7 +86,13 @@ pub async fn files_of_main(executor: impl PgExecutor<'_>, main_id: i64, paths: &
     .await?;
     Ok(rows
         .into_iter()
-        .map(|row| MainFile { path: row.path, content_id: row.id, hash: hash_of(&row.content_hash), size: row.size })
+        .map(|row| MainFile {
+            path: row.path,
+            content_id: row.id,
+            hash: hash_of(&row.content_hash),
+            size: row.size,
+            obliterated: row.obliterated,
+        })
         .collect())
 }
 

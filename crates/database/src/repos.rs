@@ -143,6 +143,7 @@ pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<
     sqlx::query!("DELETE FROM issue_counters WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM required_checks WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM policy_verdicts WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM obliterations WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!(
         "DELETE FROM auto_merges_due d USING branches b WHERE b.repo_id = $1 AND d.branch_id = b.id",
         repo_id,

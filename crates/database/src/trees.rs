@@ -31,6 +31,8 @@ pub struct TreeRow {
     pub size: i64,
     /// The mode.
     pub mode: FileMode,
+    /// Whether the bytes were obliterated.
+    pub obliterated: bool,
 }
 
 /// What part of which tree to read.
@@ -69,6 +71,7 @@ struct RawTreeRow {
     content_hash: Vec<u8>,
     size: i64,
     mode: i32,
+    obliterated: bool,
 }
 
 /// The files of a tree in bytewise order of their paths. Streams: memory does not grow with the tree.
@@ -81,7 +84,7 @@ pub fn tree<'e>(
         r#"
         SELECT
             files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!",
-            c.version_id, c.content_hash, c.size
+            c.version_id, c.content_hash, c.size, c.obliterated
         FROM tree_point($1, $2, $3) p
         CROSS JOIN LATERAL tree_files(
             p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
@@ -106,6 +109,7 @@ pub fn tree<'e>(
             hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
+            obliterated: row.obliterated,
         })
     })
 }
@@ -191,7 +195,7 @@ pub async fn file(
     let row = sqlx::query!(
         r#"
         SELECT
-            c.version_id, c.content_hash, c.size, c.blob_key, b.bytes AS "bytes?",
+            c.version_id, c.content_hash, c.size, c.blob_key, c.obliterated, b.bytes AS "bytes?",
             f.content_type AS "content_type?", f.mode AS "mode!", ($3 <= p.head_sequence) AS "settled?"
         FROM tree_point($1, $2, $3) p
         CROSS JOIN LATERAL (
@@ -238,7 +242,7 @@ pub async fn file(
         size: row.size,
         content_type: row.content_type,
         mode: FileMode::from_i32(row.mode),
-        bytes: stored_bytes(row.blob_key, row.bytes),
+        bytes: stored_bytes(row.obliterated, row.blob_key, row.bytes),
         settled: row.settled.unwrap_or(false),
     }))
 }
@@ -258,7 +262,7 @@ pub async fn files(
         r#"
         SELECT
             asked.path AS "path!", f.content_id AS "content_id!", f.mode AS "mode!",
-            c.version_id, c.content_hash, c.size
+            c.version_id, c.content_hash, c.size, c.obliterated
         FROM tree_point($1, $2, $3) p
         CROSS JOIN unnest($4::text[]) AS asked (path)
         CROSS JOIN LATERAL (
@@ -308,6 +312,7 @@ pub async fn files(
             hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
+            obliterated: row.obliterated,
         })
         .collect())
 }
@@ -317,6 +322,7 @@ macro_rules! tree_row {
     ($row:expr) => {
         match ($row.path, $row.content_id, $row.mode, $row.version_id, $row.content_hash, $row.size) {
             (Some(path), Some(content_id), Some(mode), Some(version_id), Some(hash), Some(size)) => Some(TreeRow {
+                obliterated: $row.obliterated == Some(true),
                 path,
                 content_id,
                 version_id,
@@ -371,11 +377,12 @@ pub async fn repo_facts_and_tree_page(
             r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
             p.head_sequence,
             page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
-            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?"
+            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?",
+            page.obliterated AS "obliterated?"
         FROM repo_facts($1, $2) r
         LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
         LEFT JOIN LATERAL (
-            SELECT files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size
+            SELECT files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size, c.obliterated
             FROM tree_files(
                 p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $5, NULL, $6
             ) files
@@ -424,7 +431,8 @@ pub async fn repo_facts_and_directory_page(
             r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
             p.head_sequence,
             page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
-            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?"
+            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?",
+            page.obliterated AS "obliterated?"
         FROM repo_facts($1, $2) r
         LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
         LEFT JOIN LATERAL (
@@ -462,7 +470,9 @@ pub async fn repo_facts_and_directory_page(
                 ) next
                 WHERE child.number < $7
             )
-            SELECT child.number, child.path, child.content_id, child.mode, c.version_id, c.content_hash, c.size
+            SELECT
+                child.number, child.path, child.content_id, child.mode, c.version_id, c.content_hash, c.size,
+                c.obliterated
             FROM child
             -- One by one: how many children there are cannot be guessed, and a guess too high reads all contents.
             CROSS JOIN LATERAL (SELECT * FROM contents WHERE contents.id = child.content_id OFFSET 0) c

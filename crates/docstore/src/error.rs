@@ -63,11 +63,14 @@ impl IntoResponse for ApiError {
             policies: Vec::new(),
             requirements,
             missing: Vec::new(),
+            obliterated: Vec::new(),
             head_sequence: None,
         };
         match error {
             Error::Conflicts(conflicts) => body.conflicts = conflicts,
             Error::ContentMissing(missing) => body.missing = missing,
+            Error::ContentObliterated(mark) => body.obliterated = vec![*mark],
+            Error::ContentRefused { obliterated, .. } => body.obliterated = obliterated,
             Error::HeadMoved { head_sequence, .. } => body.head_sequence = Some(head_sequence),
             Error::Unavailable(what, cause) => {
                 tracing::warn!(what, error = &*cause as &(dyn std::error::Error + 'static), "dependency unavailable");

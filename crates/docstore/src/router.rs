@@ -21,8 +21,8 @@ use crate::{
     api::{Api, describe_responses},
     handlers::{
         branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, subscriptions, tokens, tree,
-        whoami,
+        obliterations, org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, subscriptions,
+        tokens, tree, whoami,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -122,6 +122,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(secrets::reveal_secrets))
         .routes(routes!(secrets::rewrap_secrets))
         .routes(routes!(repos::purge))
+        .routes(routes!(obliterations::list_obliterations, obliterations::obliterate))
+        .routes(routes!(obliterations::preview_obliteration))
         .routes(routes!(whoami::repo_audit))
         .routes(routes!(commits::import))
         // Whoever created a subscription, and the global admin.

@@ -4,9 +4,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     agent, archive, audit, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit,
-    completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, orgs, policy,
-    proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles, secrets,
-    show, status, subscriptions, token, verify, whoami, why,
+    completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, obliterate, orgs,
+    policy, proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles,
+    secrets, show, status, subscriptions, token, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -108,6 +108,8 @@ pub(crate) enum Command {
     Branches(branches::Arguments),
     /// Remove old merged and abandoned branches for good.
     Purge(purge::Arguments),
+    /// Take the bytes of a leaked file out of the repo for good.
+    Obliterate(obliterate::Arguments),
     /// Propose to merge a branch, and list such proposals.
     #[command(alias = "proposals")]
     Proposal(proposal::Arguments),

@@ -223,6 +223,11 @@ impl<'c> Session<'c> {
         }
     }
 
+    /// Whether somebody is there to be asked.
+    pub(crate) fn can_ask(&self) -> bool {
+        self.context.terminals.stdin
+    }
+
     /// Asks before something that cannot be taken back. Without a terminal nobody can be asked, and scripts of old never
     /// were: then it goes ahead.
     pub(crate) fn confirm(&mut self, question: &str, yes: bool) -> Result<(), Failure> {

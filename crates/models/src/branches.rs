@@ -118,6 +118,9 @@ pub struct DiffEntry {
     /// Whether the content has a media type that is not text; left out when not.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub binary: bool,
+    /// Whether the bytes were obliterated: there is nothing to be had. Left out when not. Additive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub obliterated: bool,
 }
 
 /// A path that both sides changed.

@@ -2,7 +2,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Conflict, PolicyResult, Requirement};
+use crate::{Conflict, Obliteration, PolicyResult, Requirement};
 
 macro_rules! error_codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal, $status:literal;)*) => {
@@ -95,8 +95,12 @@ error_codes! {
     ContentMissing = "CONTENT_MISSING", 409;
     /// The idempotency key was used before for another request.
     IdempotencyKeyReused = "IDEMPOTENCY_KEY_REUSED", 409;
+    /// The repo takes these bytes no more: they were obliterated. The body has the marks.
+    ContentRefused = "CONTENT_REFUSED", 409;
     /// It was there and is gone.
     Gone = "GONE", 410;
+    /// The bytes were taken out of the repo for good; the body has the mark that is left.
+    ContentObliterated = "CONTENT_OBLITERATED", 410;
     /// The `If-Match` tag is not the current one.
     PreconditionFailed = "PRECONDITION_FAILED", 412;
     /// What would come to `main` has a policy that cannot be used; the sentence has file and line.
@@ -167,6 +171,9 @@ pub struct ErrorBody {
     /// The hashes to upload; only with `CONTENT_MISSING`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub missing: Vec<String>,
+    /// What was obliterated, by whom and why; only with `CONTENT_OBLITERATED` and `CONTENT_REFUSED`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub obliterated: Vec<Obliteration>,
     /// Where the branch is; only with `HEAD_MOVED`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub head_sequence: Option<i64>,

@@ -81,6 +81,7 @@ event_types! {
     CheckRunRetry => "checkrun.retry", Ordinary;
     RequiredCheckAdded => "required_check.added", Audit;
     RequiredCheckRemoved => "required_check.removed", Audit;
+    ContentObliterated => "content.obliterated", Audit;
     RepoPurged => "repo.purged", Audit;
     LoginSucceeded => "login.succeeded", Audit;
     TokenCreated => "token.created", Audit;
@@ -161,6 +162,7 @@ impl EventData {
             | Self::RequiredCheckAdded { repo, .. }
             | Self::RequiredCheckRemoved { repo, .. }
             | Self::RepoPurged { repo, .. }
+            | Self::ContentObliterated { repo, .. }
             | Self::CommitsImported { repo, .. }
             | Self::SecretCreated { repo, .. }
             | Self::SecretUpdated { repo, .. }

@@ -356,6 +356,16 @@ pub enum EventData {
         branches_purged: i64,
         purged_by: String,
     },
+    /// Additive.
+    ContentObliterated {
+        repo: String,
+        obliteration_id: Uuid,
+        content_hash: String,
+        size: i64,
+        changes: i64,
+        reason: String,
+        obliterated_by: String,
+    },
     /// Additive, as is everything below that names a login, a token or an agent.
     LoginSucceeded {
         identity: Identity,

@@ -19,6 +19,9 @@ pub struct TreeEntry {
     /// The mode; left out for a regular file. Additive.
     #[serde(default, skip_serializing_if = "FileMode::is_regular")]
     pub mode: FileMode,
+    /// Whether the bytes were obliterated: there is nothing to be had. Left out when not. Additive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub obliterated: bool,
 }
 
 /// One child of a directory, as `GET tree?dir=` lists it. Additive.
@@ -80,6 +83,9 @@ pub struct FileHistoryEntry {
     pub author: String,
     /// When it was committed.
     pub created_at: Timestamp,
+    /// Whether the bytes were obliterated: there is nothing to be had. Left out when not. Additive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub obliterated: bool,
 }
 
 /// One file in a commit request. Exactly one of `content` and `content_hash` gives the new bytes; neither deletes.
@@ -162,6 +168,9 @@ pub struct CommitFile {
     /// The mode; left out for a regular file. Additive.
     #[serde(default, skip_serializing_if = "FileMode::is_regular")]
     pub mode: FileMode,
+    /// Whether the bytes were obliterated: there is nothing to be had. Left out when not. Additive.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub obliterated: bool,
 }
 
 /// `GET commit/{n}`.

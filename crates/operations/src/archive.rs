@@ -2,7 +2,8 @@
 //!
 //! The bytes are the same for the same branch and sequence, for ever: presigned checksums depend on it. Regular files
 //! only carry mode 0644 as in the contract (server §7); executables 0755 and symbolic links are additive. Owner and time
-//! are zero. Names that do not fit a USTAR header get a PAX record before them.
+//! are zero. A file whose bytes were obliterated is left out, and whoever reads the archive is told how many there are: the
+//! one thing that ever changes an archive. Names that do not fit a USTAR header get a PAX record before them.
 
 use std::collections::HashMap;
 
@@ -79,14 +80,16 @@ impl Operations {
                     // Of a branch that has gone there are no more files either.
                     operations.check_pinned(&tree).await?;
                 }
-                let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
+                let entries: Vec<ArchiveEntry> =
+                    rows.into_iter().filter(|row| !row.obliterated).map(ArchiveEntry::from).collect();
                 Ok(Some((entries, next)))
             }
         });
         self.tar(pages)
     }
 
-    /// The archive of chosen files, as a stream, in bytewise order. Files that do not exist are left out.
+    /// The archive of chosen files, as a stream, in bytewise order. Files that do not exist are left out, and so are those
+    /// whose bytes were obliterated; answers how many of these there were.
     ///
     /// # Errors
     /// `BRANCH_NOT_FOUND`, or too many paths.
@@ -95,7 +98,7 @@ impl Operations {
         reader: &Reader,
         point: ReadPoint,
         mut paths: Vec<String>,
-    ) -> Result<impl Stream<Item = Result<Bytes>> + Send + 'static> {
+    ) -> Result<(impl Stream<Item = Result<Bytes>> + Send + 'static, i64)> {
         if paths.len() > self.limits().hashes_max {
             crate::limits::reached("hashes");
             return Err(Error::refused(
@@ -106,10 +109,12 @@ impl Operations {
         self.require_branch(reader, &point.branch).await?;
         paths.sort_unstable();
         paths.dedup();
-        let rows =
-            docstore_database::trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
+        let mut rows = trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
+        let all = rows.len();
+        rows.retain(|row| !row.obliterated);
+        let left_out = i64::try_from(all - rows.len()).unwrap_or(i64::MAX);
         let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
-        Ok(self.tar(stream::iter([Ok(entries)])))
+        Ok((self.tar(stream::iter([Ok(entries)])), left_out))
     }
 
     /// Writes files as tar.
@@ -149,6 +154,11 @@ impl Operations {
                     let bytes = checked(bytes, &content.hash)?;
                     append(&mut small, &entry, &bytes)?;
                     verified.insert(entry.content_id, bytes);
+                }
+                // Between the list and now: the archive breaks off, and another one leaves it out.
+                StoredBytes::Obliterated => {
+                    let message = "a content was obliterated while it was archived";
+                    return Err(Error::refused(docstore_models::ErrorCode::ContentObliterated, message));
                 }
                 StoredBytes::Blob(ref key) if entry.may_be_link() => {
                     let bytes = self.blob(key, content.hash, entry.size, None).await?;

@@ -13,7 +13,11 @@ use docstore_database::{
     append::{Footing, NewChange, NewCommit, append_commits},
     branches::LockedBranch,
     commits::files_in_the_way,
-    contents::{ContentHash, ContentRow, NewBytes, NewContent, find_contents, schedule_blob_deletion, store_contents},
+    contents::{
+        ContentHash, ContentRow, FoundContents, NewBytes, NewContent, find_contents, hasten_blob_deletions,
+        schedule_blob_deletion, store_contents,
+    },
+    obliterations::obliterations_of,
 };
 use docstore_history::{ChainInput, GENESIS, chain_hash, clashing_paths};
 use docstore_models::{ErrorCode, FileChangeRequest, FileMode, FilePath, MAX_PATH_BYTES, Timestamp};
@@ -137,17 +141,6 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    /// Stores what is new; afterwards every content of the plan can be looked up.
-    pub(crate) async fn store(&mut self, write: &mut Write, repo_id: i64, created_by: &str) -> Result<()> {
-        if !self.new_contents.is_empty() {
-            let new_contents = std::mem::take(&mut self.new_contents);
-            for row in store_contents(&mut write.transaction, repo_id, created_by, &new_contents).await? {
-                self.known.insert(row.hash, row);
-            }
-        }
-        Ok(())
-    }
-
     /// The content of a change; none for a deletion.
     pub(crate) fn content(&self, change: &PlannedChange) -> Option<&ContentRow> {
         change.hash.as_ref().and_then(|hash| self.known.get(hash))
@@ -224,9 +217,17 @@ impl Operations {
             hash(batches)
         };
         let mut plan = Plan { named: named.iter().copied().collect(), ..Plan::default() };
-        if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
+        // What goes to the blob store is looked up first as well: what was obliterated is not written anywhere again.
+        let has_blobs = new.values().any(|bytes| self.blobs().is_external(bytes.len() as u64));
+        if !named.is_empty() || has_blobs || inline_bytes > LOOK_UP_FIRST_BYTES {
             let asked: Vec<ContentHash> = named.iter().chain(new.keys()).copied().collect();
-            for row in find_contents(self.pool(), repo_id, &asked).await? {
+            let FoundContents { known, obliterated } = find_contents(self.pool(), repo_id, &asked).await?;
+            if !obliterated.is_empty() {
+                return Err(self
+                    .content_refused(repo_id, &obliterated, paths_of(planned.iter().flatten(), &obliterated))
+                    .await);
+            }
+            for row in known {
                 new.remove(&row.hash);
                 plan.known.insert(row.hash, row);
             }
@@ -254,6 +255,59 @@ impl Operations {
         Ok((planned, plan))
     }
 
+    /// Stores what is new of a plan; afterwards every content of it can be looked up. The repo is held.
+    ///
+    /// # Errors
+    /// `CONTENT_REFUSED` for what was obliterated.
+    pub(crate) async fn store(
+        &self,
+        write: &mut Write,
+        plan: &mut Plan,
+        (repo_id, created_by): (i64, &str),
+        planned: &[PlannedChange],
+    ) -> Result<()> {
+        // What was looked up before the repo was held may have been obliterated since.
+        let looked_up: Vec<ContentHash> = plan.known.keys().copied().collect();
+        if !looked_up.is_empty() {
+            let marks = obliterations_of(&mut *write.transaction, repo_id, &looked_up).await?;
+            if !marks.is_empty() {
+                let gone: Vec<ContentHash> = marks.iter().flat_map(|mark| parse_hash(&mark.content_hash)).collect();
+                return Err(Error::ContentRefused { paths: paths_of(planned.iter(), &gone), obliterated: marks });
+            }
+        }
+        if plan.new_contents.is_empty() {
+            return Ok(());
+        }
+        let new_contents = std::mem::take(&mut plan.new_contents);
+        for row in store_contents(&mut write.transaction, repo_id, created_by, &new_contents).await? {
+            plan.known.insert(row.hash, row);
+        }
+        let refused: Vec<NewContent> =
+            new_contents.into_iter().filter(|content| !plan.known.contains_key(&content.hash)).collect();
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let hashes: Vec<ContentHash> = refused.iter().map(|content| content.hash).collect();
+        Err(self.refuse_new(repo_id, &refused, paths_of(planned.iter(), &hashes)).await)
+    }
+
+    /// Refuses contents that were obliterated after their bytes had been taken in. Blobs that were written for them go at
+    /// once: they must not lie about for the day that others have.
+    pub(crate) async fn refuse_new(&self, repo_id: i64, refused: &[NewContent], paths: Vec<String>) -> Error {
+        let blobs = refused.iter().filter_map(|content| match &content.bytes {
+            NewBytes::Blob(key) => Some(key.clone()),
+            NewBytes::Inline(_) => None,
+        });
+        let blobs: Vec<String> = blobs.collect();
+        if !blobs.is_empty()
+            && let Err(error) = hasten_blob_deletions(self.pool(), &blobs).await
+        {
+            return error.into();
+        }
+        let hashes: Vec<ContentHash> = refused.iter().map(|content| content.hash).collect();
+        self.content_refused(repo_id, &hashes, paths).await
+    }
+
     /// Appends commits of a plan to a locked branch. `outcome` is what they make of each path, when that may be refused
     /// because a path would be a file and a directory at once.
     ///
@@ -276,6 +330,7 @@ impl Operations {
             Err(error) if error.is_constraint("file_changes_content_id_fkey") => {
                 let there: HashSet<ContentHash> = find_contents(self.pool(), locked.repo_id, &plan.named)
                     .await?
+                    .known
                     .into_iter()
                     .map(|row| row.hash)
                     .collect();
@@ -317,6 +372,13 @@ impl Operations {
         self.blobs().put(&key, stream, limit, Some(hash)).await?;
         Ok(key)
     }
+}
+
+/// The paths of changes that have one of the contents, in the order given, each once.
+fn paths_of<'a>(planned: impl Iterator<Item = &'a PlannedChange>, hashes: &[ContentHash]) -> Vec<String> {
+    let mut seen = HashSet::new();
+    let named = planned.filter(|change| change.hash.is_some_and(|hash| hashes.contains(&hash)));
+    named.map(|change| change.path.clone()).filter(|path| seen.insert(path.clone())).collect()
 }
 
 struct Hashed {

@@ -33,7 +33,7 @@ impl Operations {
     ///
     /// # Errors
     /// A request that makes no sense, `FORBIDDEN` on `main`, `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`,
-    /// `CONTENT_MISSING`, `CONFLICT` when a file would have to be a directory as well, or the policies that do not allow
+    /// `CONTENT_MISSING`, `CONTENT_REFUSED`, `CONFLICT` when a file would have to be a directory as well, or the policies that do not allow
     /// it.
     pub async fn commit(
         &self,
@@ -76,7 +76,7 @@ impl Operations {
         }
         expect_head(&locked, change.expected_head)?;
         end_wish_of_another(&mut write, writer, &locked).await?;
-        plan.store(&mut write, repo_id, writer.identity()).await?;
+        self.store(&mut write, &mut plan, (repo_id, writer.identity()), &planned).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
             Some(

@@ -36,8 +36,11 @@ impl Operations {
             ));
         }
         let asked: Vec<ContentHash> = hashes.iter().map(|text| parse_hash(text)).collect::<Result<_>>()?;
-        let known: HashSet<ContentHash> =
-            find_contents(self.pool(), writer.repo_id(), &asked).await?.into_iter().map(|row| row.hash).collect();
+        let known: HashSet<ContentHash> = {
+            // Of what was obliterated the commit says so, with its reason; nobody shall send it again.
+            let found = find_contents(self.pool(), writer.repo_id(), &asked).await?;
+            found.known.into_iter().map(|row| row.hash).chain(found.obliterated).collect()
+        };
         let mut answered = HashSet::new();
         Ok(asked.into_iter().filter(|hash| !known.contains(hash) && answered.insert(*hash)).map(hex::encode).collect())
     }
@@ -46,7 +49,7 @@ impl Operations {
     /// grow with the content. Answers whether it is new.
     ///
     /// # Errors
-    /// A hash that is none or not that of the bytes; `PAYLOAD_TOO_LARGE`.
+    /// A hash that is none or not that of the bytes; `PAYLOAD_TOO_LARGE`; `CONTENT_REFUSED` for what was obliterated.
     pub async fn upload_content<S, E>(&self, writer: &Writer, upload: Upload<S>) -> Result<(StoredContent, bool)>
     where
         S: Stream<Item = Result<Bytes, E>> + Send + Unpin,
@@ -54,7 +57,11 @@ impl Operations {
     {
         let hash = parse_hash(&upload.hash)?;
         let repo_id = writer.repo_id();
-        if let Some(known) = find_contents(self.pool(), repo_id, &[hash]).await?.first()
+        let found = find_contents(self.pool(), repo_id, &[hash]).await?;
+        if !found.obliterated.is_empty() {
+            return Err(self.content_refused(repo_id, &found.obliterated, Vec::new()).await);
+        }
+        if let Some(known) = found.known.first()
             // Renews the day that it has until a commit takes it up.
             && note_upload(self.pool(), known.id).await?
         {
@@ -67,10 +74,11 @@ impl Operations {
             Begun::Before(()) => return Err(Error::bad_request("an upload takes no idempotency key")),
         };
         hold_repo(&mut *write.transaction, repo_id).await?;
-        let content = NewContent { hash, size, bytes };
-        let rows = store_contents(&mut write.transaction, repo_id, writer.identity(), &[content]).await?;
+        let content = [NewContent { hash, size, bytes }];
+        let rows = store_contents(&mut write.transaction, repo_id, writer.identity(), &content).await?;
         let Some(row) = rows.first().copied() else {
-            return Err(Error::Internal("a stored content did not come back".into()));
+            // It was obliterated while it was sent.
+            return Err(self.refuse_new(repo_id, &content, Vec::new()).await);
         };
         note_upload(&mut *write.transaction, row.id).await?;
         self.finish(write, ()).await?;

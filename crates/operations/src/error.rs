@@ -1,6 +1,6 @@
 use docstore_blobs::{BlobKey, GetError, PutError};
 use docstore_database::{CommitError, contents::ContentHash};
-use docstore_models::{Conflict, ErrorCode, InvalidName, Requirement};
+use docstore_models::{Conflict, ErrorCode, InvalidName, Obliteration, Requirement};
 
 use crate::{gate::Denial, limits::reached};
 
@@ -42,6 +42,17 @@ pub enum Error {
     /// The commit names contents that the repo does not have.
     #[error("the repo does not have {} of the contents; upload them first", .0.len())]
     ContentMissing(Vec<String>),
+    /// The bytes were taken out of the repo for good.
+    #[error("the content was obliterated on {} by {}: {}", .0.obliterated_at, .0.obliterated_by, .0.reason)]
+    ContentObliterated(Box<Obliteration>),
+    /// The repo takes these bytes no more.
+    #[error("{}", refused_contents(paths, obliterated))]
+    ContentRefused {
+        /// The files that have them, as far as they are known.
+        paths: Vec<String>,
+        /// The marks of the contents.
+        obliterated: Vec<Obliteration>,
+    },
     /// Something that we depend on is away; nothing was changed.
     #[error("{0} is not available; nothing was changed, try again")]
     Unavailable(&'static str, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -127,12 +138,34 @@ impl Error {
             Self::PolicyFailed(_) => ErrorCode::PolicyFailed,
             Self::HeadMoved { .. } => ErrorCode::HeadMoved,
             Self::ContentMissing(_) => ErrorCode::ContentMissing,
+            Self::ContentObliterated(_) => ErrorCode::ContentObliterated,
+            Self::ContentRefused { .. } => ErrorCode::ContentRefused,
             Self::Unavailable(..) => ErrorCode::ServiceUnavailable,
             Self::OutcomeUnknown(_) => ErrorCode::OutcomeUnknown,
             Self::Corrupt(_) => ErrorCode::ContentCorrupt,
             Self::Internal(_) => ErrorCode::InternalError,
         }
     }
+}
+
+/// How many paths a sentence names.
+const PATHS_NAMED_MAX: usize = 5;
+
+/// Says which files cannot come to the repo again, and why.
+fn refused_contents(paths: &[String], obliterated: &[Obliteration]) -> String {
+    let mut text = match paths {
+        [] => "the content was".to_owned(),
+        [path] => format!("the content of '{path}' was"),
+        [first, ..] if paths.len() > PATHS_NAMED_MAX => {
+            format!("the contents of '{first}' and {} more files were", paths.len() - 1)
+        }
+        _ => format!("the contents of '{}' were", paths.join("', '")),
+    };
+    text.push_str(" obliterated in this repo, which takes the same bytes no more");
+    for mark in obliterated.iter().take(PATHS_NAMED_MAX) {
+        text.push_str(&format!("; on {} by {}: {}", mark.obliterated_at, mark.obliterated_by, mark.reason));
+    }
+    text
 }
 
 impl From<docstore_database::Error> for Error {

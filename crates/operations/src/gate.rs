@@ -304,7 +304,8 @@ impl Operations {
         let arriving = changes.iter().filter_map(|change| {
             let content = plan.content(change)?;
             let path = change.path.clone();
-            Some(MainFile { path, content_id: content.id, hash: content.hash, size: content.size })
+            // What was obliterated is refused before it is stored.
+            Some(MainFile { path, content_id: content.id, hash: content.hash, size: content.size, obliterated: false })
         });
         let paths: Vec<&str> = changes.iter().map(|change| change.path.as_str()).collect();
         self.check_arriving(&mut write.transaction, main, &paths, arriving.collect()).await?;

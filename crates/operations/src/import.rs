@@ -136,7 +136,7 @@ impl Operations {
         end_wish_of_another(&mut write, admin, &locked).await?;
         let outcome = outcome(&planned);
         check_clashes(&outcome)?;
-        plan.store(&mut write, repo_id, admin.identity()).await?;
+        self.store(&mut write, &mut plan, (repo_id, admin.identity()), &outcome).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
             Some(

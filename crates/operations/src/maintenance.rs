@@ -81,7 +81,8 @@ impl Operations {
         let deliveries = deliveries.await.map(|count| done.deliveries_forgotten = count);
         let signing = signing_secrets::forget_signing_secrets(self.pool(), self.now()).await;
         let signing = signing.map(|count| done.signing_secrets_forgotten = count);
-        uploads.and(repos).and(blobs).and(tokens)?;
+        let policies = self.forget_obliterated_policies().await;
+        uploads.and(repos).and(blobs).and(tokens).and(policies)?;
         answers?;
         verdicts?;
         deliveries?;

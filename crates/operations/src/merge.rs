@@ -197,7 +197,8 @@ async fn append_merge(
 /// What a change brings to `main`; nothing when it deletes.
 pub(crate) fn arriving_file(change: &LatestChange) -> Option<MainFile> {
     let hash = change.hash.as_deref().and_then(|hash| hash.try_into().ok())?;
-    Some(MainFile { path: change.path.clone(), content_id: change.content_id?, hash, size: change.size? })
+    let content_id = change.content_id?;
+    Some(MainFile { path: change.path.clone(), content_id, hash, size: change.size?, obliterated: change.obliterated })
 }
 
 /// Changes as they are, to be appended elsewhere, with the hashes that go into the chain.
@@ -293,5 +294,5 @@ pub(crate) async fn in_the_way_on_main(
 
 fn entry(change: &LatestChange) -> DiffEntry {
     let binary = change.content_type.as_deref().is_some_and(|content_type| !content_type.starts_with("text/"));
-    DiffEntry { path: change.path.clone(), version_id: change.version_id, binary }
+    DiffEntry { path: change.path.clone(), version_id: change.version_id, binary, obliterated: change.obliterated }
 }

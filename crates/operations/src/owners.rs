@@ -42,6 +42,10 @@ pub(crate) struct Unreadable {
 }
 
 impl Unreadable {
+    pub(crate) fn obliterated() -> Self {
+        Self { line: None, message: "its content was obliterated".to_owned() }
+    }
+
     pub(crate) fn of_file(self, file: String) -> CompileError {
         CompileError { file, line: self.line, message: self.message }
     }
@@ -139,22 +143,27 @@ impl Operations {
             return Ok(texts);
         }
         for content in content_bytes(&mut **transaction, &ids).await? {
-            let bytes = self.small_bytes(content.hash, content.size, content.bytes).await?;
-            texts.insert(content.id, text_of(bytes));
+            let text = match self.small_bytes(content.hash, content.size, content.bytes).await? {
+                Some(bytes) => text_of(bytes),
+                None => Err(Unreadable::obliterated()),
+            };
+            texts.insert(content.id, text);
         }
         Ok(texts)
     }
 
-    async fn small_bytes(&self, hash: ContentHash, size: i64, bytes: StoredBytes) -> Result<Vec<u8>> {
+    /// The bytes of a short content; none when they were obliterated.
+    async fn small_bytes(&self, hash: ContentHash, size: i64, bytes: StoredBytes) -> Result<Option<Vec<u8>>> {
         match bytes {
-            StoredBytes::Inline(bytes) => Ok(checked(bytes, &hash)?.into()),
+            StoredBytes::Obliterated => Ok(None),
+            StoredBytes::Inline(bytes) => Ok(Some(checked(bytes, &hash)?.into())),
             StoredBytes::Blob(key) => {
                 let stream = self.blob(&key, hash, u64::try_from(size).unwrap_or_default(), None).await?;
                 let all = stream.try_fold(Vec::new(), |mut all, chunk| async move {
                     all.extend_from_slice(&chunk);
                     Ok(all)
                 });
-                all.await
+                all.await.map(Some)
             }
         }
     }
@@ -190,7 +199,8 @@ mod tests {
 
     #[test]
     fn contents_are_counted_once_and_what_is_not_read_not_at_all() {
-        let file = |content_id, size| MainFile { path: String::new(), content_id, hash: [0; 32], size };
+        let file =
+            |content_id, size| MainFile { path: String::new(), content_id, hash: [0; 32], size, obliterated: false };
         assert_eq!(bytes_to_read(&[file(1, 7), file(1, 7), file(2, 10), file(3, 11)], 10), 17);
     }
 

@@ -76,6 +76,18 @@ impl PolicyCache {
         entry.used = used;
         entry.cell.clone()
     }
+
+    /// The hashes of the texts that are kept.
+    pub(crate) fn hashes(&self) -> Vec<ContentHash> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entries.keys().map(|(_, hash)| *hash).collect()
+    }
+
+    /// Forgets texts by their hashes.
+    pub(crate) fn forget(&self, hashes: &[ContentHash]) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.entries.retain(|(_, hash), _| !hashes.contains(hash));
+    }
 }
 
 impl From<Failure> for Error {

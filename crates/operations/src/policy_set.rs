@@ -14,8 +14,9 @@ use docstore_policy::{
 };
 use docstore_policy_worker::{CheckedPolicy, Document, Failure, Tenant};
 use sha2::{Digest, Sha256};
+use tokio::sync::OnceCell;
 
-use crate::{Error, Operations, Result, limits::reached, policy_cache::Checked};
+use crate::{Error, Operations, Result, limits::reached, owners::Unreadable, policy_cache::Checked};
 
 /// The most policies on `main`: each judges every change, while `main` is locked.
 const MAIN_POLICIES_MAX: usize = 200;
@@ -243,11 +244,19 @@ impl Operations {
     ) -> Result<Vec<Checked>> {
         let places: Vec<_> =
             files.into_iter().map(|file| (self.policy_cache().place(&file.path, file.hash), file)).collect();
-        let missing: Vec<MainFile> =
-            places.iter().filter(|(place, _)| !place.initialized()).map(|(_, file)| file.clone()).collect();
+        let is_missing =
+            |(place, file): &&(Arc<OnceCell<Checked>>, MainFile)| !place.initialized() && !file.obliterated;
+        let missing: Vec<MainFile> = places.iter().filter(is_missing).map(|(_, file)| file.clone()).collect();
         let texts = self.texts(transaction, &missing, POLICY_BYTES_MAX as i64).await?;
         let mut checked = Vec::with_capacity(places.len());
         for (place, file) in places {
+            if file.obliterated {
+                // Not what this process may still know of it: all replicas judge alike. Nor is that kept: another repo may
+                // have the same text.
+                self.policy_cache().forget(&[file.hash]);
+                checked.push(Err(Unreadable::obliterated().of_file(file.path)));
+                continue;
+            }
             // Several files may have one content.
             let text = texts.get(&file.content_id).cloned();
             let path = file.path;

@@ -1,7 +1,7 @@
 //! Presigned archives: a URL that anyone may fetch until it expires (contract, server §7).
 
 use docstore_auth::Caller;
-use docstore_database::{archives, jobs};
+use docstore_database::{archives, jobs, obliterations::count_obliterations, repos::hold_repo};
 use docstore_models::{ErrorCode, PresignResponse};
 use docstore_settings::{Environment, Invalid, Variable};
 use futures::TryStreamExt;
@@ -155,6 +155,7 @@ impl Operations {
         let checksum = match archives::archive_checksum(self.pool(), repo_id, branch, sequence).await? {
             Some(known) => known,
             None => {
+                let obliterations = count_obliterations(self.pool(), repo_id).await?;
                 let point = ReadPoint { branch: branch.to_owned(), at: Some(sequence) };
                 let hasher = self
                     .archive(self.pin_in(repo_id, &point).await?)
@@ -164,7 +165,13 @@ impl Operations {
                     })
                     .await?;
                 let checksum = hasher.finalize().to_vec();
-                archives::store_archive_checksum(self.pool(), repo_id, branch, sequence, &checksum).await?;
+                // Kept only if nothing was obliterated while it was made: it would be that of another archive.
+                let mut transaction = docstore_database::begin(self.pool()).await?;
+                hold_repo(&mut *transaction, repo_id).await?;
+                if count_obliterations(&mut *transaction, repo_id).await? == obliterations {
+                    archives::store_archive_checksum(&mut *transaction, repo_id, branch, sequence, &checksum).await?;
+                }
+                docstore_database::commit(transaction).await?;
                 checksum
             }
         };
@@ -178,20 +185,23 @@ impl Operations {
         self.now().timestamp() > archive.expires
     }
 
-    /// The archive that a valid presigned URL names. Who verified the signature need not be anybody.
+    /// The archive that a valid presigned URL names, and how many files it leaves out. Who verified the signature need not be
+    /// anybody.
     ///
     /// # Errors
     /// `REPO_NOT_FOUND` or `BRANCH_NOT_FOUND`.
     pub async fn presigned_archive(
         &self,
         archive: &SignedArchive<'_>,
-    ) -> Result<impl futures::Stream<Item = Result<bytes::Bytes>> + Send + 'static> {
+    ) -> Result<(impl futures::Stream<Item = Result<bytes::Bytes>> + Send + 'static, i64)> {
         let system = Caller::system("presigned").map_err(|error| Error::Internal(Box::new(error)))?;
         let facts = docstore_database::access::repo_facts(self.pool(), archive.repo, system.identity().as_str())
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
         let point = ReadPoint { branch: archive.branch.to_owned(), at: Some(archive.sequence) };
-        Ok(self.archive(self.pin_in(facts.repo_id, &point).await?))
+        let tree = self.pin_in(facts.repo_id, &point).await?;
+        let left_out = tree.left_out;
+        Ok((self.archive(tree), left_out))
     }
 }
 

@@ -9,7 +9,7 @@ use docstore_database::{
     access::{RepoFacts, repo_facts_and_file},
     commits,
     contents::{ContentHash, StoredBytes},
-    releases,
+    obliterations, releases,
     trees::{self, DirectoryRow, FileRow, Page, PageQuery, TreeRow},
 };
 use docstore_models::{
@@ -43,6 +43,8 @@ pub struct PinnedTree {
     pub settled: bool,
     pub(crate) repo_id: i64,
     pub(crate) branch_id: i64,
+    /// How many files its archive leaves out, because their bytes were obliterated.
+    pub left_out: i64,
     pub(crate) branch: String,
     pub(crate) at: i64,
 }
@@ -83,10 +85,11 @@ pub struct FileRead {
     pub settled: bool,
     stored: StoredBytes,
     hash: [u8; 32],
+    repo_id: i64,
 }
 
-impl From<FileRow> for FileRead {
-    fn from(row: FileRow) -> Self {
+impl FileRead {
+    pub(crate) fn new(repo_id: i64, row: FileRow) -> Self {
         Self {
             version_id: row.version_id,
             content_hash: hex::encode(row.hash),
@@ -96,11 +99,17 @@ impl From<FileRow> for FileRead {
             settled: row.settled,
             stored: row.bytes,
             hash: row.hash,
+            repo_id,
         }
+    }
+
+    /// Whether its bytes were taken out of the repo for good.
+    pub(crate) fn is_obliterated(&self) -> bool {
+        self.stored == StoredBytes::Obliterated
     }
 }
 
-fn file_not_found() -> Error {
+pub(crate) fn file_not_found() -> Error {
     Error::refused(ErrorCode::NotFound, "file not found")
 }
 
@@ -131,13 +140,19 @@ impl Operations {
         let found = trees::tree_point(self.pool(), repo_id, &point.branch, point.at)
             .await?
             .ok_or_else(Error::branch_not_found)?;
-        let text =
+        let left_out = obliterations::count_left_out(self.pool(), repo_id, &point.branch, point.at).await?;
+        let mut text =
             format!("{}:{}:{}:{}", found.branch_id, found.base_sequence, found.floor_sequence, found.upto_sequence);
+        // The one thing that changes a tree is that bytes of it go; their number only rises.
+        if left_out > 0 {
+            text.push_str(&format!(":{left_out}"));
+        }
         Ok(PinnedTree {
             tag: hex::encode(Sha256::digest(text)),
             settled: point.at.is_some_and(|at| at <= found.head_sequence),
             repo_id,
             branch_id: found.branch_id,
+            left_out,
             branch: point.branch.clone(),
             // Beyond the head there is nothing yet, but there may be soon.
             at: point.at.unwrap_or(found.head_sequence).min(found.head_sequence),
@@ -238,28 +253,46 @@ impl Operations {
     /// Finds a file; its bytes are read by [`Operations::file_bytes`].
     ///
     /// # Errors
-    /// `NOT_FOUND` when the branch, or the file there, does not exist.
+    /// `NOT_FOUND` when the branch, or the file there, does not exist; `CONTENT_OBLITERATED`.
     pub async fn file(&self, reader: &Reader, point: &ReadPoint, path: &str) -> Result<FileRead> {
         let row = trees::file(self.pool(), reader.repo_id(), &point.branch, point.at, path).await?;
-        row.map(FileRead::from).ok_or_else(file_not_found)
+        self.readable(reader.repo_id(), row).await
     }
 
     /// Finds a file at the head of a branch for whoever may read the repo: the right to it and the file in one round trip.
     ///
     /// # Errors
-    /// As [`Operations::access`]; then `NOT_FOUND` when the branch, or the file there, does not exist.
+    /// As [`Operations::access`]; then those of [`Operations::file`].
     pub async fn file_at_head(&self, caller: &Caller, repo: &str, branch: &str, path: &str) -> Result<FileRead> {
         let identity = caller.rights_of().as_str();
         let found = repo_facts_and_file(self.pool(), repo, identity, branch, path).await?;
         let (facts, file) = found.map_or((None, None), |(facts, file)| (Some(facts), file));
-        let _reader: Reader = self.judge(caller, repo, facts)?.try_into()?;
-        file.map(FileRead::from).ok_or_else(file_not_found)
+        let reader: Reader = self.judge(caller, repo, facts)?.try_into()?;
+        self.readable(reader.repo_id(), file).await
+    }
+
+    /// A file whose bytes can be read.
+    async fn readable(&self, repo_id: i64, row: Option<FileRow>) -> Result<FileRead> {
+        let file = FileRead::new(repo_id, row.ok_or_else(file_not_found)?);
+        if file.is_obliterated() {
+            return Err(self.gone(repo_id, file.hash).await);
+        }
+        Ok(file)
+    }
+
+    /// Why a file has no bytes: the mark says. If there is none, they are lost.
+    async fn gone(&self, repo_id: i64, hash: [u8; 32]) -> Error {
+        match self.obliterated(repo_id, hash).await {
+            Ok(Some(obliterated)) => obliterated,
+            Ok(None) => Error::Corrupt(Damage::Bytes(hash)),
+            Err(error) => error,
+        }
     }
 
     /// The bytes of a file, all or a range, checked against their hash.
     ///
     /// # Errors
-    /// `CONTENT_CORRUPT` when they do not match it; they are then not given.
+    /// `CONTENT_CORRUPT` when they do not match it; they are then not given. `CONTENT_OBLITERATED`.
     pub async fn file_bytes(&self, file: FileRead, range: Option<Range<u64>>) -> Result<FileBytes> {
         match file.stored {
             StoredBytes::Inline(bytes) => {
@@ -273,7 +306,14 @@ impl Operations {
                     }
                 }))
             }
-            StoredBytes::Blob(key) => Ok(FileBytes::Stream(self.blob(&key, file.hash, file.size, range).await?)),
+            StoredBytes::Blob(key) => {
+                match self.blob(&key, file.hash, file.size, range).await {
+                    Ok(bytes) => Ok(FileBytes::Stream(bytes)),
+                    // Obliterated after its row was read; if not, it is lost.
+                    Err(lost) => Err(self.obliterated(file.repo_id, file.hash).await?.unwrap_or(lost)),
+                }
+            }
+            StoredBytes::Obliterated => Err(self.gone(file.repo_id, file.hash).await),
         }
     }
 
@@ -417,5 +457,6 @@ fn tree_entry(row: TreeRow) -> TreeEntry {
         content_hash: hex::encode(row.hash),
         size: row.size,
         mode: row.mode,
+        obliterated: row.obliterated,
     }
 }

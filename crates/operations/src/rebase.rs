@@ -36,7 +36,7 @@ impl Operations {
     /// commit, by the caller.
     ///
     /// # Errors
-    /// `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`, `CONTENT_MISSING`, or the conflicts without a resolution.
+    /// `BRANCH_NOT_FOUND`, `BRANCH_NOT_ACTIVE`, `HEAD_MOVED`, `CONTENT_MISSING`, `CONTENT_REFUSED`, or the conflicts without a resolution.
     pub async fn rebase(
         &self,
         maintainer: &Maintainer,
@@ -108,7 +108,7 @@ impl Operations {
             }
             if !resolutions.is_empty() {
                 head_sequence = numbers.next().unwrap_or_default();
-                plan.store(&mut write, repo_id, maintainer.identity()).await?;
+                self.store(&mut write, &mut plan, (repo_id, maintainer.identity()), &resolutions).await?;
                 let rows = resolutions.iter().map(|change| plan.row(change)).collect();
                 let hashes: Vec<Option<String>> =
                     resolutions.iter().map(|change| change.hash.map(hex::encode)).collect();

@@ -298,7 +298,11 @@ impl Operations {
         let Some(row) = trees::file(self.pool(), repo_id, MAIN_BRANCH, None, CI_CONFIG_PATH).await? else {
             return Ok(None);
         };
-        let file = FileRead::from(row);
+        let file = FileRead::new(repo_id, row);
+        if file.is_obliterated() {
+            tracing::warn!(repo_id, "the CI config on main was obliterated: it names no secrets");
+            return Ok(None);
+        }
         if file.size > CI_CONFIG_BYTES_MAX {
             reached("ci_config_bytes");
             return Ok(None);

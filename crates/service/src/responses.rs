@@ -35,6 +35,7 @@ pub(crate) fn error_response_with_status(
         policies: Vec::new(),
         requirements: Vec::new(),
         missing: Vec::new(),
+        obliterated: Vec::new(),
         head_sequence: None,
     };
     // Strings and numbers always serialise; an empty body would still carry the status.

@@ -12,7 +12,7 @@ use docstore_service::{BodyError, Json, check_declared_length};
 use futures::{Stream, StreamExt};
 
 use crate::{
-    api::refusals::{InRepo, OfBody, Ordinary},
+    api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiResult, unreadable},
     extract::{JsonBody, PathName, RepoWriter, needs::CONTENTS},
     state::AppState,
@@ -37,7 +37,7 @@ pub(crate) async fn missing_contents(
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     params(("repo" = String, Path), ("hash" = String, Path, description = "SHA-256, lower-case hex")),
     responses((status = 200, body = StoredContent, description = "The repo had it"),
-        (status = 201, body = StoredContent), Ordinary, InRepo, OfBody))]
+        (status = 201, body = StoredContent), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn upload_content(
     State(state): State<AppState>,
     RepoWriter(writer): RepoWriter<CONTENTS>,

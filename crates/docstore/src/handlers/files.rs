@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     api::{
-        refusals::{InRepo, Ordinary},
+        refusals::{Gone, InRepo, Ordinary},
         shapes::FileHistoryAnswer,
     },
     error::{ApiError, ApiResult},
@@ -37,7 +37,7 @@ use crate::{
         (status = 206, content_type = "*/*", body = Vec<u8>, description = "The range of bytes asked for",
             headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Range" = String))),
         (status = 304, headers(("ETag" = String))),
-        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
+        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo, Gone))]
 pub(crate) async fn file(
     State(state): State<AppState>,
     RepoName(repo): RepoName,
@@ -216,7 +216,7 @@ fn content_disposition(disposition: &'static str, path: &str) -> HeaderValue {
         (status = 206, content_type = "*/*", body = Vec<u8>, description = "A range of a raw file named `history`",
             headers(("ETag" = String), ("Accept-Ranges" = String), ("Content-Range" = String))),
         (status = 304, headers(("ETag" = String))),
-        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo))]
+        (status = 416, body = docstore_models::ErrorBody, headers(("Content-Range" = String))), Ordinary, InRepo, Gone))]
 pub(crate) async fn file_history(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader<READ>,

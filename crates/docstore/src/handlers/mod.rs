@@ -11,6 +11,7 @@ pub(crate) mod issue_comments;
 pub(crate) mod issues;
 pub(crate) mod login;
 pub(crate) mod merge;
+pub(crate) mod obliterations;
 pub(crate) mod org_members;
 pub(crate) mod orgs;
 pub(crate) mod policies;

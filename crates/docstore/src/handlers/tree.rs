@@ -1,7 +1,7 @@
 use axum::{
     body::Body,
     extract::{FromRequestParts, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderName, HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use docstore_models::{ArchivePathsRequest, MAIN_BRANCH, PresignResponse};
@@ -72,11 +72,20 @@ pub(crate) async fn tree(
     tagged_json(&headers, &page.entries, Caching::of(page.settled)).map(varied)
 }
 
-fn tar_response(body: Body) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"))], body).into_response()
+/// The header of an archive that says how many files it leaves out because their bytes were obliterated; absent for none.
+const LEFT_OUT: HeaderName = HeaderName::from_static("x-docstore-left-out");
+
+fn tar_response(body: Body, left_out: i64) -> Response {
+    let mut response = ([(header::CONTENT_TYPE, HeaderValue::from_static("application/x-tar"))], body).into_response();
+    if left_out > 0 {
+        response.headers_mut().insert(LEFT_OUT, HeaderValue::from(left_out));
+    }
+    response
 }
 
 /// Download a tree as tar. Readers; or anybody with a presigned URL.
+///
+/// Files whose bytes were obliterated are left out; `X-DocStore-Left-Out` says how many, and `tree` which.
 #[utoipa::path(get, path = "/repos/{repo}/-/archive", tag = "files",
     security(("bearer" = []), ("session" = []), ("iap" = []), ("signature" = [])),
     params(("repo" = String, Path),
@@ -112,7 +121,8 @@ pub(crate) async fn archive(
     if let Some(response) = not_modified(&parts.headers, &etag, caching) {
         return Ok(response);
     }
-    let mut response = tar_response(Body::from_stream(state.operations.archive(tree)));
+    let left_out = tree.left_out;
+    let mut response = tar_response(Body::from_stream(state.operations.archive(tree)), left_out);
     tag(&mut response, &etag, caching);
     Ok(response)
 }
@@ -139,12 +149,13 @@ async fn presigned_archive(state: &AppState, repo: &str, params: &Params) -> Api
         tracing::info!(repo, reason = "invalid_archive_signature", "access denied");
         return Ok(forbidden_text("forbidden"));
     }
-    let mut response = tar_response(Body::from_stream(state.operations.presigned_archive(&archive).await?));
+    let (stream, left_out) = state.operations.presigned_archive(&archive).await?;
+    let mut response = tar_response(Body::from_stream(stream), left_out);
     response.extensions_mut().insert(SentAsIs);
     Ok(response)
 }
 
-/// Download chosen files of a tree as tar. Readers.
+/// Download chosen files of a tree as tar. Readers. What is obliterated is left out and counted as by `GET archive`.
 #[utoipa::path(post, path = "/repos/{repo}/-/archive", tag = "files", request_body = ArchivePathsRequest,
     params(("repo" = String, Path)),
     responses((status = 200, content_type = "application/x-tar", body = Vec<u8>), Ordinary, InRepo, OfBody))]
@@ -155,8 +166,8 @@ pub(crate) async fn archive_paths(
 ) -> ApiResult<Response> {
     let ArchivePathsRequest { branch, at, paths } = body.value;
     let branch = if branch.is_empty() { MAIN_BRANCH.to_owned() } else { branch };
-    let stream = state.operations.archive_paths(&reader, ReadPoint { branch, at }, paths).await?;
-    Ok(tar_response(Body::from_stream(stream)))
+    let (stream, left_out) = state.operations.archive_paths(&reader, ReadPoint { branch, at }, paths).await?;
+    Ok(tar_response(Body::from_stream(stream), left_out))
 }
 
 /// Make a URL from which anybody may download a tree for an hour. With the request token of a CI job: the tree that the

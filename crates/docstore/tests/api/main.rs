@@ -27,6 +27,7 @@ mod issues;
 mod limits;
 mod logins;
 mod merges;
+mod obliterations;
 mod openapi;
 mod org_members;
 mod orgs;

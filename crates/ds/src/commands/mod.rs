@@ -24,6 +24,7 @@ pub(crate) mod login;
 pub(crate) mod logout;
 pub(crate) mod man;
 pub(crate) mod merge;
+pub(crate) mod obliterate;
 mod org_members;
 pub(crate) mod orgs;
 pub(crate) mod policy;
@@ -86,6 +87,7 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::AutoMerge(arguments) => Box::pin(auto_merge::run(session, arguments)).await,
         Command::Branches(arguments) => Box::pin(branches::run(session, arguments)).await,
         Command::Purge(arguments) => Box::pin(purge::run(session, arguments)).await,
+        Command::Obliterate(arguments) => Box::pin(obliterate::run(session, arguments)).await,
         Command::Proposal(arguments) => Box::pin(proposal::run(session, arguments)).await,
         Command::Issues(arguments) => Box::pin(issues::run(session, arguments)).await,
         Command::Orgs(arguments) => Box::pin(orgs::run(session, arguments)).await,

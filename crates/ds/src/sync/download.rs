@@ -132,7 +132,7 @@ pub(crate) async fn fetch_contents(
         .await
 }
 
-/// Downloads every file of a tree and compares its bytes with its hash, keeping nothing. Answers how many there were.
+/// Downloads every file of a tree that was not obliterated and compares its bytes with its hash, keeping nothing. Answers how many there were.
 pub(crate) async fn verify_contents(
     repo: &RepoClient,
     branch: &str,
@@ -143,7 +143,8 @@ pub(crate) async fn verify_contents(
         return Ok(0);
     }
     let query = TreeQuery::of_branch(branch).at_sequence(sequence);
-    let entries = repo.tree(&query).await?;
+    let mut entries = repo.tree(&query).await?;
+    entries.retain(|entry| !entry.obliterated);
     stream::iter(&entries)
         .map(|entry| {
             let query = &query;

@@ -24,6 +24,7 @@ use crate::{
     Failure,
     failure::About,
     integrity::{self, Trust},
+    output::printable,
     session::Session,
     workspace::{Config, Modes, Scan, State, Workspace},
 };
@@ -81,6 +82,9 @@ pub(crate) async fn sync(
 ) -> Result<SyncReport, Failure> {
     for path in &target.protected {
         session.warn(format!("'{path}' is left out: files of .ds and .git folders are not written from a server"));
+    }
+    for path in &target.obliterated {
+        session.warn(format!("'{}' is left out: its content was obliterated on the server", printable(path)));
     }
     let folder = temporary(workspace)?;
     let staging = tempfile::Builder::new().prefix("sync-").tempdir_in(&folder).about("create a folder in", &folder)?;

@@ -22,6 +22,8 @@ pub(crate) struct Target {
     pub(crate) branch: String,
     pub(crate) sequence: i64,
     pub(crate) files: BTreeMap<String, TreeFile>,
+    /// Paths of files whose bytes the server has no more, because they were obliterated.
+    pub(crate) obliterated: Vec<String>,
     /// Paths that are not written because they belong to `ds` or git.
     pub(crate) protected: Vec<String>,
 }
@@ -39,11 +41,21 @@ fn check(branch: &str, sequence: i64, entries: Vec<TreeEntry>) -> Result<Target,
         Failure::new(format!("the server's tree cannot be written here: {why}"))
             .hint("nothing in the workspace was touched")
     };
-    let mut target = Target { branch: branch.to_owned(), sequence, files: BTreeMap::new(), protected: Vec::new() };
+    let mut target = Target {
+        branch: branch.to_owned(),
+        sequence,
+        files: BTreeMap::new(),
+        obliterated: Vec::new(),
+        protected: Vec::new(),
+    };
     for entry in entries {
         FilePath::parse(entry.path.as_str()).map_err(|error| refuse(error.to_string()))?;
         if is_protected(&entry.path) {
             target.protected.push(entry.path);
+            continue;
+        }
+        if entry.obliterated {
+            target.obliterated.push(entry.path);
             continue;
         }
         let hash = entry.content_hash;
@@ -75,6 +87,7 @@ mod tests {
             content_hash: "0".repeat(64),
             size: 1,
             mode: FileMode::Regular,
+            obliterated: false,
         }
     }
 
@@ -87,6 +100,14 @@ mod tests {
         let target = check("main", 1, vec![entry(".ds/config.json"), entry("a/.GIT/hooks/x"), entry("b")]).unwrap();
         assert_eq!(target.files.keys().collect::<Vec<_>>(), ["b"]);
         assert_eq!(target.protected, [".ds/config.json", "a/.GIT/hooks/x"]);
+    }
+
+    #[test]
+    fn what_was_obliterated_is_no_file_to_write() {
+        let gone = TreeEntry { obliterated: true, ..entry("gone") };
+        let target = check("main", 1, vec![entry("a"), gone]).unwrap();
+        assert_eq!(target.files.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(target.obliterated, ["gone"]);
     }
 
     #[test]

@@ -91,6 +91,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
         }
     }
     histories(coverage, &fixture).await;
+    obliterated(coverage, &fixture).await;
     streams(coverage, &fixture).await;
     presigned(coverage, &fixture).await;
     invites(coverage, &fixture).await;
@@ -162,6 +163,26 @@ async fn histories(coverage: &mut Coverage, fixture: &Fixture) {
         let headers: Headers = headers.iter().cloned().chain(range).collect();
         let got = fixture.send(&get("?format=raw"), &headers).await;
         coverage.record(operation, "a raw file named history", &got);
+    }
+}
+
+/// Bytes that are gone for good.
+async fn obliterated(coverage: &mut Coverage, fixture: &Fixture) {
+    const R: &str = "/repos/acme/app/-";
+    let files = json!([{"path": "gone/file", "content": "bGVhaw=="}, {"path": "gone/history", "content": "bGVhaw=="}]);
+    let commit = json!({"branch": "main", "message": "m", "files": files});
+    fixture.creator(Method::POST, &format!("{R}/commit"), commit).await;
+    let reason = json!({"path": "gone/file", "reason": "leaked"});
+    fixture.creator(Method::POST, &format!("{R}/obliterations"), reason).await;
+    let upload = format!("{R}/contents/{}", hex::encode(sha2::Sha256::digest("leak")));
+    for (id, method, path, body) in [
+        ("file", Method::GET, format!("{R}/file/gone/file"), Vec::new()),
+        ("file_history", Method::GET, format!("{R}/file/gone/history?format=raw"), Vec::new()),
+        ("upload_content", Method::PUT, upload, b"leak".to_vec()),
+    ] {
+        let operation = find(id);
+        let got = fixture.send(&Call { method, path, body }, &allowed(fixture, operation)).await;
+        coverage.record(operation, "obliterated", &got);
     }
 }
 

@@ -340,6 +340,15 @@ impl Fixture {
                 self.creator(Method::POST, &format!("{R}/releases"), json!({"name": format!("gone{n}")})).await;
                 (format!("{R}/releases/gone{n}"), none)
             }
+            "list_obliterations" => (format!("{R}/obliterations"), none),
+            "preview_obliteration" => (format!("{R}/obliterations/preview?path=a.txt"), none),
+            "obliterate" => {
+                let (path, branch) = (format!("leak{n}.txt"), self.fresh_branch(n).await);
+                let files = json!([text_file(&path, &format!("leaked {n}"))]);
+                let body = json!({"branch": branch, "message": "m", "files": files});
+                self.creator(Method::POST, &format!("{R}/commit"), body).await;
+                (format!("{R}/obliterations"), json!({"path": path, "branch": branch, "reason": "leaked"}))
+            }
             "list_roles" => (format!("{R}/roles"), none),
             "set_role" => (format!("{R}/roles/new{n}@example.com"), json!({"role": "reader"})),
             "delete_role" => {

@@ -274,6 +274,7 @@ impl Model {
         Ok(tree
             .into_iter()
             .map(|(path, content)| TreeEntry {
+                obliterated: false,
                 path,
                 version_id: version_id(&content.hash),
                 size: self.contents.get(&content.hash).map_or(0, |bytes| bytes.len() as i64),

@@ -233,6 +233,7 @@ impl Request<'_> {
                 .changes
                 .iter()
                 .map(|change| CommitFile {
+                    obliterated: false,
                     commit_id: uuid::Uuid::nil(),
                     path: change.path.clone(),
                     version_id: change.content.as_ref().map(|content| version_id(&content.hash)),
@@ -431,6 +432,7 @@ impl Request<'_> {
             changed
                 .into_iter()
                 .map(|(path, content)| DiffEntry {
+                    obliterated: false,
                     path,
                     binary: content.as_ref().and_then(|content| content.content_type.as_ref()).is_some(),
                     version_id: content.map(|content| version_id(&content.hash)),

@@ -1,0 +1,3 @@
+DROP INDEX contents_obliterated;
+ALTER TABLE contents DROP COLUMN obliterated;
+DROP TABLE obliterations;
