@@ -251,13 +251,17 @@ async fn what_somebody_adds_who_may_not_merge_ends_the_wish_of_another() {
     let body = json!({"name": "helper", "actions": ["read", "contents"]});
     let made = maintainer.post("/agents", &body).await.expect(201);
     let helper = maintainer.with_token(made["secret"].as_str().unwrap());
-    for (who, name) in [(&writer, "writer@example.com"), (&helper, "agent:helper/maintainer@example.com")] {
-        enable(&maintainer, "topic").await;
-        commit(who, REPO, "topic", &[("ready", Some(name))]).await;
-        assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], false);
+    // A branch each: what makes it ready would merge it as soon as somebody wishes it again.
+    for (who, name, topic) in
+        [(&writer, "writer@example.com", "of-writer"), (&helper, "agent:helper/maintainer@example.com", "of-agent")]
+    {
+        branch(&maintainer, REPO, topic).await;
+        commit(&maintainer, REPO, topic, &[(topic, Some("1"))]).await;
+        enable(&maintainer, topic).await;
+        commit(who, REPO, topic, &[("ready", Some(name))]).await;
+        assert_eq!(branch_now(&maintainer, topic).await["auto_merge"], false);
         let told = events(&app, "branch.automerge.failed").await;
         assert_eq!(told.last().unwrap()["reason"], format!("changed by {name}, who may not merge"));
-        commit(&maintainer, REPO, "topic", &[("ready", None)]).await;
     }
     // Their own wish is about what they do themselves.
     enable(&writer, "topic").await;
