@@ -264,11 +264,13 @@ async fn what_somebody_adds_who_may_not_merge_ends_the_wish_of_another() {
         assert_eq!(told.last().unwrap()["reason"], format!("changed by {name}, who may not merge"));
     }
     // Their own wish is about what they do themselves.
-    enable(&writer, "topic").await;
-    commit(&writer, REPO, "topic", &[("c", Some("1"))]).await;
-    assert_eq!(branch_now(&maintainer, "topic").await["auto_merge"], true);
+    branch(&maintainer, REPO, "of-themselves").await;
+    commit(&writer, REPO, "of-themselves", &[("c", Some("1"))]).await;
+    enable(&writer, "of-themselves").await;
+    commit(&writer, REPO, "of-themselves", &[("c", Some("2"))]).await;
+    assert_eq!(branch_now(&maintainer, "of-themselves").await["auto_merge"], true);
     until_looked_at(&app).await;
-    assert_eq!(branch_now(&maintainer, "topic").await["status"], "active");
+    assert_eq!(branch_now(&maintainer, "of-themselves").await["status"], "active");
 }
 
 #[tokio::test]
