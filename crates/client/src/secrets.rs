@@ -41,7 +41,7 @@ impl RepoClient {
 }
 
 impl Client {
-    /// Encrypts some secrets of all repos anew; to be repeated with `next_after`. For global admins. Additive.
+    /// Encrypts some secrets of all repos and webhooks anew; to be repeated with `next_after`. For global admins. Additive.
     ///
     /// # Errors
     /// As every call.

@@ -42,7 +42,7 @@ enum Action {
         #[command(flatten)]
         yes: YesOption,
     },
-    /// Encrypt the secrets of all repos anew, with the key that the server has now. For global admins.
+    /// Encrypt the secrets of all repos, and what signs webhooks, anew, with the key that the server has now. For global admins.
     Rewrap,
 }
 
