@@ -229,6 +229,7 @@ mod tests {
             "check.overridden",
             "required_check.added",
             "required_check.removed",
+            "content.obliterated",
             "repo.purged",
             "login.succeeded",
             "token.created",
