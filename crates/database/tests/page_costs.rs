@@ -53,7 +53,30 @@ async fn long_history(pool: &Pool) {
     sqlx::raw_sql(sqlx::AssertSqlSafe(statements)).execute(pool.sqlx()).await.unwrap();
 }
 
-/// The rows that this transaction has fetched from the tables of the history.
+/// A transaction, and how many rows its connection has fetched so far: what PostgreSQL counts in a transaction includes
+/// what the ones before on the same connection have not reported yet.
+struct Counted {
+    transaction: Transaction,
+    before: i64,
+}
+
+impl Counted {
+    async fn begin(pool: &Pool) -> Self {
+        let mut transaction = begin(pool).await.unwrap();
+        let before = rows_read(&mut transaction).await;
+        Self { transaction, before }
+    }
+
+    /// Fails when a page of so many rows has read more than that is worth.
+    async fn assert_cheap(mut self, what: &str, rows: usize, expected: i64) {
+        assert_eq!(i64::try_from(rows).unwrap(), expected, "{what}");
+        let read = rows_read(&mut self.transaction).await - self.before;
+        let most = ROWS_BESIDE + ROWS_PER_ROW * expected;
+        assert!(read <= most, "{what}: read {read} rows for {expected}, at most {most} are right");
+    }
+}
+
+/// The rows that were fetched from the tables of the history.
 async fn rows_read(transaction: &mut Transaction) -> i64 {
     sqlx::query_scalar(
         "SELECT sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables \
@@ -62,14 +85,6 @@ async fn rows_read(transaction: &mut Transaction) -> i64 {
     .fetch_one(&mut **transaction)
     .await
     .unwrap()
-}
-
-/// Fails when a page of so many rows has read more than that is worth.
-async fn assert_cheap(mut transaction: Transaction, what: &str, rows: usize, expected: i64) {
-    assert_eq!(i64::try_from(rows).unwrap(), expected, "{what}");
-    let read = rows_read(&mut transaction).await;
-    let most = ROWS_BESIDE + ROWS_PER_ROW * expected;
-    assert!(read <= most, "{what}: read {read} rows for {expected}, at most {most} are right");
 }
 
 #[tokio::test]
@@ -85,18 +100,19 @@ async fn a_page_of_a_tree_costs_the_page() {
     ] {
         let query = PageQuery { repo, identity: "somebody", branch, at, after: "", limit: PAGE };
         let what = format!("{repo} {branch} at {at:?}");
-        let mut transaction = begin(&pool).await.unwrap();
-        let page = repo_facts_and_tree_page(&mut *transaction, &query).await.unwrap().unwrap().1.unwrap();
-        assert_cheap(transaction, &format!("tree of {what}"), page.entries.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let page = repo_facts_and_tree_page(&mut *counted.transaction, &query).await.unwrap().unwrap().1.unwrap();
+        counted.assert_cheap(&format!("tree of {what}"), page.entries.len(), expected).await;
         if branch == "topic" && at.is_none() {
             // In the order of paths, and what the branch changed instead of what main has.
             let paths: Vec<&str> = page.entries.iter().map(|entry| entry.path.as_str()).collect();
             assert!(paths.is_sorted());
             assert_eq!(paths[..2], ["d/00000", "d/00001"]);
         }
-        let mut transaction = begin(&pool).await.unwrap();
-        let children = repo_facts_and_directory_page(&mut *transaction, &query, "d").await.unwrap().unwrap().1.unwrap();
-        assert_cheap(transaction, &format!("directory of {what}"), children.entries.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let children =
+            repo_facts_and_directory_page(&mut *counted.transaction, &query, "d").await.unwrap().unwrap().1.unwrap();
+        counted.assert_cheap(&format!("directory of {what}"), children.entries.len(), expected).await;
     }
 }
 
@@ -117,22 +133,22 @@ async fn a_page_of_a_log_or_a_chain_costs_the_page() {
     };
     let (long, empty) = (id("default/long").await, id("default/default").await);
     for (repo_id, branch, expected) in [(long, "main", PAGE), (long, "topic", PAGE), (empty, "main", 0)] {
-        let mut transaction = begin(&pool).await.unwrap();
-        let page = log(&mut *transaction, repo_id, branch, None, PAGE).await.unwrap();
-        assert_cheap(transaction, &format!("log of {branch}"), page.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let page = log(&mut *counted.transaction, repo_id, branch, None, PAGE).await.unwrap();
+        counted.assert_cheap(&format!("log of {branch}"), page.len(), expected).await;
     }
     for (repo_id, branch, expected) in [(long, "main", PAGE), (empty, "main", 0)] {
-        let mut transaction = begin(&pool).await.unwrap();
-        let page = chain_of_branch(&mut *transaction, repo_id, branch, 1, COMMITS * 2, PAGE).await.unwrap();
-        assert_cheap(transaction, &format!("chain of {branch}"), page.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let page = chain_of_branch(&mut *counted.transaction, repo_id, branch, 1, COMMITS * 2, PAGE).await.unwrap();
+        counted.assert_cheap(&format!("chain of {branch}"), page.len(), expected).await;
     }
     for (repo_id, expected) in [(long, PAGE), (empty, 0)] {
-        let mut transaction = begin(&pool).await.unwrap();
-        let heads = heads(&mut *transaction, repo_id).await.unwrap();
-        let page = chain(&mut *transaction, repo_id, &heads, 1, COMMITS * 2, PAGE).await.unwrap();
-        assert_cheap(transaction, "chain", page.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let heads = heads(&mut *counted.transaction, repo_id).await.unwrap();
+        let page = chain(&mut *counted.transaction, repo_id, &heads, 1, COMMITS * 2, PAGE).await.unwrap();
+        counted.assert_cheap("chain", page.len(), expected).await;
     }
-    let mut transaction = begin(&pool).await.unwrap();
-    let page = file_history(&mut *transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
-    assert_cheap(transaction, "history of a file", page.len(), COMMITS / FILES).await;
+    let mut counted = Counted::begin(&pool).await;
+    let page = file_history(&mut *counted.transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
+    counted.assert_cheap("history of a file", page.len(), COMMITS / FILES).await;
 }

@@ -227,9 +227,13 @@ impl Operations {
                     .content_refused(repo_id, &obliterated, paths_of(planned.iter().flatten(), &obliterated))
                     .await);
             }
-            for row in known {
-                new.remove(&row.hash);
-                plan.known.insert(row.hash, row);
+            // Where the look was for the obliterated alone, bytes that came are stored as they are: what is known now may be
+            // cleared away before the commit names it.
+            if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
+                for row in known {
+                    new.remove(&row.hash);
+                    plan.known.insert(row.hash, row);
+                }
             }
             let mut missing: Vec<String> = named
                 .iter()
