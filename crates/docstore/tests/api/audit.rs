@@ -3,7 +3,7 @@
 use docstore_test_support::TestApp;
 use serde_json::{Value, json};
 
-use crate::support::{REPO, commit, identities::Verified};
+use crate::support::{REPO, Transcript, commit, identities::Verified};
 
 /// What a page of the audit trail tells, newest first. Positions come a moment after the change.
 async fn trail(who: &docstore_test_support::Person, path: &str, wanted: usize) -> Vec<Value> {
@@ -35,6 +35,14 @@ async fn the_audit_trail_tells_who_may_do_what_since_when() {
     let all = trail(&me, "/audit", 5).await;
     assert_eq!(kinds(&all), ["agent.created", "token.revoked", "token.created", "org.created", "role.changed"]);
     assert_eq!(all[2]["event"]["source"], json!("/identities/you@example.com"));
+    let mut told = Transcript::new();
+    let page = me.get("/audit?limit=2").await.expect(200);
+    told.value("two of them", page);
+    told.value("of the repo", you.get(&format!("{REPO}/audit")).await.expect(200));
+    insta::assert_snapshot!(told, @r#"
+    two of them: {"events":[{"event":{"data":{"actions":["read"],"agent":"agent:fixer/you@example.com","agent_id":"ID-1","created_by":"you@example.com","expires_at":"TIME"},"datacontenttype":"application/json","id":"ID-2","source":"/identities/you@example.com","specversion":"1.0","time":"TIME","type":"com.docstore.agent.created"},"position":6},{"event":{"data":{"name":"t","owner":"you@example.com","revoked_by":"you@example.com","token_id":"ID-3"},"datacontenttype":"application/json","id":"ID-4","source":"/identities/you@example.com","specversion":"1.0","time":"TIME","type":"com.docstore.token.revoked"},"position":5}]}
+    of the repo: {"events":[{"event":{"data":{"changed_by":"admin@example.com","identity":"you@example.com","repo":"default/default","role":"admin"},"datacontenttype":"application/json","id":"ID-5","source":"/repos/default/default","specversion":"1.0","time":"TIME","type":"com.docstore.role.changed"},"position":2}]}
+    "#);
     let before = all[1]["position"].as_i64().unwrap();
     assert_eq!(
         kinds(&trail(&me, &format!("/audit?after={before}&limit=2"), 2).await),

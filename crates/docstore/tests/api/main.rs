@@ -9,6 +9,7 @@
 )]
 
 mod access;
+mod agent_context;
 mod agents;
 mod archives;
 mod audit;
@@ -20,6 +21,7 @@ mod clients;
 mod commits;
 mod decisions;
 mod deletion;
+mod deliveries;
 mod documents;
 mod events;
 mod files;

@@ -82,6 +82,12 @@ impl Transcript {
         writeln!(self.text, "{asked}\n  {}", shortened(&summary)).unwrap();
     }
 
+    /// Notes a value as a whole, however long.
+    pub(crate) fn value(&mut self, what: &str, mut value: Value) {
+        self.rename(&mut value);
+        writeln!(self.text, "{what}: {value}").unwrap();
+    }
+
     /// Adds a line of prose.
     pub(crate) fn say(&mut self, line: &str) {
         writeln!(self.text, "# {line}").unwrap();
@@ -127,7 +133,15 @@ impl Transcript {
         match value {
             Value::String(text) => *text = self.renamed_text(text),
             Value::Array(items) => items.iter_mut().for_each(|item| self.rename(item)),
-            Value::Object(fields) => fields.values_mut().for_each(|field| self.rename(field)),
+            Value::Object(fields) => {
+                for (key, field) in fields {
+                    // What differs from run to run.
+                    if key == "duration_ms" && field.is_u64() {
+                        *field = "DURATION".into();
+                    }
+                    self.rename(field);
+                }
+            }
             _ => {}
         }
     }
