@@ -323,3 +323,95 @@ async fn at_a_terminal() {
     No changes
     "#);
 }
+
+/// Whether two sides conflict is said by their hashes, so it does not matter whose bytes are gone.
+#[tokio::test]
+async fn sides_conflict_or_not_as_before_whatever_of_them_is_gone() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let obliterate = async |text: &str| {
+        let body = json!({"content_hash": hash(text), "reason": "leaked"});
+        me.post(&format!("{REPO}/obliterations"), &body).await.expect(201);
+    };
+    let mut told = Transcript::new();
+    for (gone, base, on_main, on_branch) in [
+        ("base", "the base", "of main", "of the branch"),
+        ("main", "a base", "main's leak", "of it"),
+        ("branch", "one base", "main's", "the branch's leak"),
+    ] {
+        let branch_name = format!("gone-on-{gone}");
+        commit(&me, REPO, "main", &[("both", Some(base))]).await;
+        branch(&me, REPO, &branch_name).await;
+        commit(&me, REPO, &branch_name, &[("both", Some(on_branch)), (&branch_name, Some("x"))]).await;
+        let main = commit(&me, REPO, "main", &[("both", Some(on_main))]).await;
+        obliterate(match gone {
+            "base" => base,
+            "main" => on_main,
+            _ => on_branch,
+        })
+        .await;
+        told.say(&format!("gone: {gone}"));
+        let body = json!({"branch": branch_name});
+        told.post(&me, &format!("{REPO}/merge"), &body).await;
+        told.post(&me, &format!("{REPO}/rebase"), &body).await;
+        told.get(&me, &format!("{REPO}/branch/{branch_name}/why")).await;
+        // The way out of a conflict needs no bytes but those that are chosen.
+        let resolved = json!({"branch": branch_name, "expected_main_head": main,
+            "resolutions": [text_file("both", &format!("chosen for {gone}"))]});
+        told.post(&me, &format!("{REPO}/rebase"), &resolved).await;
+        told.post(&me, &format!("{REPO}/merge"), &body).await;
+    }
+    told.say("both sides have the same bytes, which are gone");
+    branch(&me, REPO, "same").await;
+    for name in ["same", "main"] {
+        commit(&me, REPO, name, &[("new", Some("one leak for both"))]).await;
+    }
+    commit(&me, REPO, "same", &[("more", Some("another leak"))]).await;
+    obliterate("one leak for both").await;
+    obliterate("another leak").await;
+    told.post(&me, &format!("{REPO}/rebase"), &json!({"branch": "same"})).await;
+    told.post(&me, &format!("{REPO}/merge"), &json!({"branch": "same"})).await;
+    told.get(&me, &format!("{REPO}/file/more")).await;
+    insta::assert_snapshot!(told, @r#"
+    # gone: base
+    POST /repos/default/default/-/merge {"branch":"gone-on-base"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-base"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"}],"error":"the branch conflicts with main"}
+    GET /repos/default/default/-/branch/gone-on-base/why
+      200 {"branch":"gone-on-base","head_sequence":2,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-base","expected_main_head":3,"resolutions":[{"content":"Y2hvc2VuIGZvciBiYXNl","path":"both"}]}
+      200 {"base_sequence":3,"commits_replayed":1,"head_sequence":5}
+    POST /repos/default/default/-/merge {"branch":"gone-on-base"}
+      200 {"sequence":6}
+    # gone: main
+    POST /repos/default/default/-/merge {"branch":"gone-on-main"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-3","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-main"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-3","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main"}
+    GET /repos/default/default/-/branch/gone-on-main/why
+      200 {"branch":"gone-on-main","head_sequence":8,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-main","expected_main_head":9,"resolutions":[{"content":"Y2hvc2VuIGZvciBtYWlu","path":"both"}]}
+      200 {"base_sequence":9,"commits_replayed":1,"head_sequence":11}
+    POST /repos/default/default/-/merge {"branch":"gone-on-main"}
+      200 {"sequence":12}
+    # gone: branch
+    POST /repos/default/default/-/merge {"branch":"gone-on-branch"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-5","main_version_id":"ID-6","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-branch"}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-5","main_version_id":"ID-6","path":"both"}],"error":"the branch conflicts with main"}
+    GET /repos/default/default/-/branch/gone-on-branch/why
+      200 {"branch":"gone-on-branch","head_sequence":14,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
+    POST /repos/default/default/-/rebase {"branch":"gone-on-branch","expected_main_head":15,"resolutions":[{"content":"Y2hvc2VuIGZvciBicmFuY2g=","path":"both"}]}
+      200 {"base_sequence":15,"commits_replayed":1,"head_sequence":17}
+    POST /repos/default/default/-/merge {"branch":"gone-on-branch"}
+      200 {"sequence":18}
+    # both sides have the same bytes, which are gone
+    POST /repos/default/default/-/rebase {"branch":"same"}
+      200 {"base_sequence":20,"commits_replayed":2,"head_sequence":23}
+    POST /repos/default/default/-/merge {"branch":"same"}
+      200 {"sequence":24}
+    GET /repos/default/default/-/file/more
+      410 {"code":"CONTENT_OBLITERATED","error":"the content was obliterated on TIME by admin@example.com: leaked","obliterated":[{"content_hash":"HASH-1","id":"ID-7","obliterated_at":"TIME","obliterated_by":"admin@example.com","reason":"leaked","size":12}]}
+    "#);
+}

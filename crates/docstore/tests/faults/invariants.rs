@@ -98,7 +98,16 @@ const NONE: &[(&str, &str)] = &[
     (
         "a content has its bytes in one place",
         "SELECT count(*) FROM contents c
-        WHERE (c.blob_key IS NULL) <> EXISTS (SELECT FROM content_bytes b WHERE b.content_id = c.id)",
+        WHERE NOT c.obliterated
+            AND (c.blob_key IS NULL) <> EXISTS (SELECT FROM content_bytes b WHERE b.content_id = c.id)",
+    ),
+    (
+        "what was obliterated has no bytes and a mark, and what has a mark is obliterated",
+        "SELECT count(*) FROM contents c
+        LEFT JOIN obliterations o ON o.repo_id = c.repo_id AND o.content_hash = c.content_hash
+        WHERE c.obliterated <> (o.id IS NOT NULL)
+            OR c.obliterated
+                AND (c.blob_key IS NOT NULL OR EXISTS (SELECT FROM content_bytes b WHERE b.content_id = c.id))",
     ),
     (
         "a content is used by a file, or was uploaded for a commit to come",

@@ -16,6 +16,7 @@ mod events;
 mod invariants;
 mod memory;
 mod model;
+mod obliterations;
 mod policies;
 mod process;
 mod races;
