@@ -96,7 +96,7 @@ impl Operations {
     /// while the subscription is suspended.
     ///
     /// # Errors
-    /// `SUBSCRIPTION_NOT_FOUND`; `SERVICE_UNAVAILABLE` while too many pings wait for their receivers.
+    /// `SUBSCRIPTION_NOT_FOUND`; `TOO_MANY_REQUESTS` while too many pings wait for their receivers.
     pub async fn ping_subscription(&self, owner: &SubscriptionOwner) -> Result<PingResult> {
         let Ok(_permit) = self.webhooks().pings.try_acquire() else {
             crate::limits::reached("pings");

@@ -46,7 +46,7 @@ refusals! {
     Gone = 410;
     /// Of what may be conditional.
     OfCondition = 412;
-    /// Of what a caller may have open only so many times.
+    /// Of what stays open for as long as somebody outside likes, and may be open only so many times.
     TooMany = 429;
     /// Of a stream: what fails inside is unavailability to a client that will come again.
     OfStream = 400 401 503;
@@ -68,7 +68,7 @@ fn refusal(status: u16) -> RefOr<Response> {
         410 => "It was there and is gone.",
         412 => "The `If-Match` tag is not the current one.",
         413 => "The body, or something in it, is larger than the limit.",
-        429 => "Too many at once from one caller.",
+        429 => "Too many of them are open at once.",
         500 => "A defect of the server, or stored bytes that do not match their hash. The log has more.",
         _ => "Something that the server depends on is away; `OUTCOME_UNKNOWN` when a write may have happened.",
     };

@@ -12,7 +12,7 @@ use docstore_service::Json;
 use uuid::Uuid;
 
 use crate::{
-    api::refusals::{Forbidden, NotFound, OfBody, OfChange, Ordinary},
+    api::refusals::{Forbidden, NotFound, OfBody, OfChange, Ordinary, TooMany},
     error::{ApiError, ApiResult},
     extract::{
         JsonBody, NoBody, Params, RepoCaller,
@@ -126,7 +126,7 @@ pub(crate) async fn resume_subscription(
 
 /// Send an event to the receiver at once and tell what it answered. The subscription's creator, and the global admin.
 #[utoipa::path(post, path = "/subscriptions/{id}/ping", tag = "subscriptions", params(("id" = String, Path)),
-    responses((status = 200, body = PingResult), Ordinary, Forbidden, NotFound, OfBody))]
+    responses((status = 200, body = PingResult), Ordinary, Forbidden, NotFound, OfBody, TooMany))]
 pub(crate) async fn ping_subscription(
     State(state): State<AppState>,
     RepoCaller(caller): RepoCaller<WEBHOOKS>,

@@ -1,6 +1,6 @@
 //! Answers that depend on the request and its caller.
 
-use docstore_test_support::ADMIN;
+use docstore_test_support::{ADMIN, Behaviour, Receiver};
 use futures::future::join_all;
 use http::Method;
 use serde_json::json;
@@ -14,12 +14,13 @@ use crate::support::{
 };
 
 /// Limits that are easily reached.
-const TINY: [(&str, &str); 5] = [
+const TINY: [(&str, &str); 6] = [
     ("DOCSTORE_BODY_BYTES_MAX", "1024"),
     ("DOCSTORE_CONTENT_BODY_BYTES_MAX", "16384"),
     ("DOCSTORE_CONTENT_BYTES_MAX", "8192"),
     ("DOCSTORE_STREAMS_PER_CALLER_MAX", "1"),
     ("DOCSTORE_HTTP_BODY_TIMEOUT_SECONDS", "1"),
+    ("DOCSTORE_WEBHOOK_ALLOWED_NETWORKS", "127.0.0.0/8"),
 ];
 
 type Headers = Vec<(&'static str, String)>;
@@ -93,6 +94,7 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     histories(coverage, &fixture).await;
     obliterated(coverage, &fixture).await;
     streams(coverage, &fixture).await;
+    pings(coverage, &fixture).await;
     presigned(coverage, &fixture).await;
     invites(coverage, &fixture).await;
     reveals(coverage, &fixture).await;
@@ -199,6 +201,36 @@ async fn streams(coverage: &mut Coverage, fixture: &Fixture) {
         coverage.record(operation, "one stream more", &fixture.send(&call, &[bearer(&token)]).await);
         drop(held);
     }
+}
+
+/// One ping more than may wait for their receivers.
+async fn pings(coverage: &mut Coverage, fixture: &Fixture) {
+    const PINGS_MAX: usize = 16;
+    let operation = find("ping_subscription");
+    let headers = allowed(fixture, operation);
+    let receiver = Receiver::start(Behaviour::Hold).await;
+    let body = json!({"backend": "webhook", "repo": "acme/app", "event_types": ["com.docstore.none"],
+        "config": {"url": receiver.url()}});
+    let created = fixture.creator(Method::POST, "/subscriptions", body).await;
+    let path = format!("/subscriptions/{}/ping", created["id"].as_str().unwrap());
+    let call = Call { method: Method::POST, path, body: Vec::new() };
+    let waiting = join_all((0..PINGS_MAX).map(|_| fixture.send(&call, &headers)));
+    let one_more = async {
+        receiver.wait_for(PINGS_MAX).await;
+        let got = fixture.send(&call, &headers).await;
+        assert_eq!(got.status, 429);
+        receiver.release();
+        got
+    };
+    let (answered, refused) = futures::join!(waiting, one_more);
+    coverage.record(operation, "one ping more", &refused);
+    for got in answered {
+        coverage.record(operation, "held", &got);
+        assert_eq!(got.answer().json()["delivered"], true);
+    }
+    // A place is free again.
+    receiver.usually(Behaviour::Status(204));
+    assert_eq!(fixture.send(&call, &headers).await.status, 200);
 }
 
 fn find(id: &str) -> &'static Operation {
