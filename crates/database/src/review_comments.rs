@@ -80,40 +80,71 @@ pub async fn create_comments(
     Ok(())
 }
 
-/// Of paths and contents, the first pair of which the path never had the content, on the branch or on `main`.
+/// What a comment is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Commented<'a> {
+    /// The file.
+    pub path: &'a str,
+    /// The content.
+    pub version_id: Uuid,
+    /// It is about lines of it.
+    pub by_line: bool,
+}
+
+/// The lines of what comments are about, in the order given: `None` for a path that never had the content, on the branch or
+/// on `main`. The lines of what lies in the blob store are not counted, nor are those that nobody asked for: there are no more
+/// of them than bytes.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn path_without_version(
+pub async fn commented_lines(
     executor: impl PgExecutor<'_>,
     locked: &LockedBranch,
-    pairs: &[(&str, Uuid)],
-) -> Result<Option<String>> {
-    let paths: Vec<&str> = pairs.iter().map(|(path, _)| *path).collect();
-    let versions: Vec<Uuid> = pairs.iter().map(|(_, version)| *version).collect();
-    let row = sqlx::query!(
+    commented: &[Commented<'_>],
+) -> Result<Vec<Option<i64>>> {
+    let paths: Vec<&str> = commented.iter().map(|one| one.path).collect();
+    let versions: Vec<Uuid> = commented.iter().map(|one| one.version_id).collect();
+    let by_line: Vec<bool> = commented.iter().map(|one| one.by_line).collect();
+    Ok(sqlx::query_scalar!(
         r#"
-        SELECT given.path AS "path!"
-        FROM unnest($3::text[], $4::uuid[]) WITH ORDINALITY AS given (path, version_id, place)
-        WHERE NOT EXISTS (
-            SELECT 1
-            FROM branches b
-            JOIN file_changes f ON f.branch_id = b.id AND f.path = given.path COLLATE "C"
-            JOIN contents c ON c.id = f.content_id
-            WHERE (b.id = $1 OR (b.repo_id = $2 AND b.name = 'main' AND b.deleted_at IS NULL))
-                AND c.version_id = given.version_id
+        WITH found AS (
+            SELECT given.place, given.by_line, content.id, content.size
+            FROM unnest($3::text[], $4::uuid[], $5::boolean[]) WITH ORDINALITY AS given (path, version_id, by_line, place)
+            LEFT JOIN LATERAL (
+                SELECT c.id, c.size
+                FROM branches b
+                JOIN file_changes f ON f.branch_id = b.id AND f.path = given.path COLLATE "C"
+                JOIN contents c ON c.id = f.content_id
+                WHERE (b.id = $1 OR (b.repo_id = $2 AND b.name = 'main' AND b.deleted_at IS NULL))
+                    AND c.version_id = given.version_id
+                LIMIT 1
+            ) content ON true
+        ),
+        -- Each content once. Its bytes as text are what they are, but for those that are no ASCII.
+        counted AS (
+            SELECT
+                content_id,
+                octet_length(escaped) - octet_length(replace(escaped, E'\n', ''))
+                    + (escaped <> '' AND right(escaped, 1) <> E'\n')::int AS lines
+            FROM (
+                SELECT b.content_id, encode(b.bytes, 'escape') AS escaped
+                FROM content_bytes b
+                WHERE b.content_id = ANY (ARRAY(SELECT id FROM found WHERE by_line))
+            ) bytes
         )
-        ORDER BY given.place
-        LIMIT 1
+        SELECT coalesce(counted.lines, found.size) AS lines
+        FROM found
+        LEFT JOIN counted ON counted.content_id = found.id
+        ORDER BY found.place
         "#,
         locked.branch.id,
         locked.repo_id,
         &paths as &[&str],
         &versions,
+        &by_line,
     )
-    .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|row| row.path))
+    .fetch_all(executor)
+    .await?)
 }
 
 /// The comment that begins a thread.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use docstore_database::{
     branches::{LockedBranch, lock_branch},
-    review_comments::{self, CommentFilter, NewComment, Thread},
+    review_comments::{self, CommentFilter, Commented, NewComment, Thread},
     reviews::review_exists,
 };
 use docstore_models::{
@@ -250,6 +250,8 @@ async fn resolve_drafts(write: &mut Write, locked: &LockedBranch, drafts: Vec<Dr
         let found = review_comments::threads(&mut *write.transaction, locked, &asked).await?;
         threads.extend(found.into_iter().map(|thread| (thread.comment_id, thread)));
     }
+    // What a reply has from its thread was checked when that began.
+    let by_line: Vec<bool> = drafts.iter().map(|draft| draft.lines.is_some()).collect();
     let mut comments = Vec::with_capacity(drafts.len());
     for draft in drafts {
         let id = Uuid::now_v7();
@@ -277,15 +279,30 @@ async fn resolve_drafts(write: &mut Write, locked: &LockedBranch, drafts: Vec<Dr
             }
         });
     }
-    let pairs: Vec<(&str, Uuid)> = comments
+    let commented: Vec<Commented<'_>> = comments
         .iter()
-        .filter(|comment| comment.in_reply_to.is_none())
-        .map(|comment| (comment.path.as_str(), comment.version_id))
+        .zip(by_line)
+        .map(|(comment, by_line)| Commented { path: &comment.path, version_id: comment.version_id, by_line })
         .collect();
-    if !pairs.is_empty()
-        && let Some(path) = review_comments::path_without_version(&mut *write.transaction, locked, &pairs).await?
-    {
-        return Err(Error::bad_request(format!("version_id is not a content of '{path}'")));
+    let lines = review_comments::commented_lines(&mut *write.transaction, locked, &commented).await?;
+    for ((comment, commented), lines) in comments.iter().zip(&commented).zip(lines) {
+        check_lines(comment, commented.by_line, lines)?;
     }
     Ok(comments)
+}
+
+/// Checks that a comment is about a content that its path has or had, and about lines of it. Of a thread that was so when it
+/// began.
+fn check_lines(comment: &NewComment, by_line: bool, lines: Option<i64>) -> Result<()> {
+    let path = &comment.path;
+    match (lines, comment.lines.filter(|_| by_line)) {
+        (None, _) if comment.in_reply_to.is_none() => {
+            Err(Error::bad_request(format!("version_id is not a content of '{path}'")))
+        }
+        (Some(number), Some((_, end))) if i64::from(end) > number => {
+            let plural = if number == 1 { "" } else { "s" };
+            Err(Error::bad_request(format!("line {end} is not in '{path}', which has {number} line{plural}")))
+        }
+        _ => Ok(()),
+    }
 }

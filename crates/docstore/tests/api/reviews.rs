@@ -238,6 +238,8 @@ async fn files_and_lines_are_commented_on_in_threads() {
         about(&new, json!({"start_line": 0})),
         about(&new, json!({"start_line": 3, "end_line": 2})),
         about(&new, json!({"end_line": 2})),
+        about(&new, json!({"start_line": 3, "end_line": 4})),
+        about(&old, json!({"start_line": 4, "side": "old"})),
         about(&new, json!({"side": "left"})),
     ] {
         told.post(&alice, &comment, &body).await;
@@ -317,6 +319,10 @@ async fn files_and_lines_are_commented_on_in_threads() {
       400 {"code":"BAD_REQUEST","error":"lines must be 1 <= start_line <= end_line"}
     POST /repos/default/default/-/comment {"body":"why?","branch":"topic","end_line":2,"path":"a","version_id":"ID-1"}
       400 {"code":"BAD_REQUEST","error":"lines must be 1 <= start_line <= end_line"}
+    POST /repos/default/default/-/comment {"body":"why?","branch":"topic","end_line":4,"path":"a","start_line":3,"version_id":"ID-1"}
+      400 {"code":"BAD_REQUEST","error":"line 4 is not in 'a', which has 3 lines"}
+    POST /repos/default/default/-/comment {"body":"why?","branch":"topic","path":"a","side":"old","start_line":4,"version_id":"ID-3"}
+      400 {"code":"BAD_REQUEST","error":"line 4 is not in 'a', which has 3 lines"}
     POST /repos/default/default/-/comment {"body":"why?","branch":"topic","path":"a","side":"left","version_id":"ID-1"}
       400 {"code":"BAD_REQUEST","error":"invalid side; must be old or new"}
     POST /repos/default/default/-/comment {"body":"x","branch":"other","in_reply_to":"ID-6"}
