@@ -92,11 +92,12 @@ pub async fn list_comments(
         RawComment,
         r#"
         SELECT c.id, c.issue_id, c.body, c.author, c.created_at, c.edited_at
-        FROM issues i
-        JOIN issue_comments c ON c.issue_id = i.id
-        WHERE i.repo_id = $1
-            AND i.number = $2
-            AND ($3::timestamptz IS NULL OR (c.created_at, c.id) > ($3, $4::uuid))
+        FROM issue_comments c
+        WHERE c.issue_id = (SELECT i.id FROM issues i WHERE i.repo_id = $1 AND i.number = $2)
+            -- Without a case for the first page, which would leave the index all comments to walk through.
+            AND (c.created_at, c.id) > (
+                coalesce($3::timestamptz, '-infinity'), coalesce($4::uuid, '00000000-0000-0000-0000-000000000000')
+            )
         ORDER BY c.created_at, c.id
         LIMIT $5
         "#,

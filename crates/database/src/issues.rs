@@ -168,22 +168,61 @@ pub async fn list_issues(
     let rows = sqlx::query_as!(
         RawIssue,
         r#"
+        -- One walk through an index for each state that is wanted, by the rarest of what is asked for; those for other
+        -- questions than this one are not begun.
+        WITH states AS (
+            SELECT state FROM unnest(ARRAY['open', 'closed']) AS all_states (state) WHERE $2::text IS NULL OR state = $2
+        ),
+        found AS (
+            SELECT labelled.number
+            FROM states
+            CROSS JOIN LATERAL (
+                SELECT l.number
+                FROM issue_labels l
+                WHERE $4::text IS NOT NULL
+                    AND l.repo_id = $1 AND l.label = $4 AND l.state = states.state AND l.number < $5
+                    AND ($3::text IS NULL OR (SELECT i.author FROM issues i WHERE i.id = l.issue_id) = $3)
+                ORDER BY l.number DESC
+                LIMIT $6
+            ) labelled
+            UNION ALL
+            SELECT written.number
+            FROM states
+            CROSS JOIN LATERAL (
+                SELECT i.number
+                FROM issues i
+                WHERE $4::text IS NULL AND $3::text IS NOT NULL
+                    AND i.repo_id = $1 AND i.author = $3 AND i.state = states.state AND i.number < $5
+                ORDER BY i.number DESC
+                LIMIT $6
+            ) written
+            UNION ALL
+            SELECT rest.number
+            FROM states
+            CROSS JOIN LATERAL (
+                SELECT i.number
+                FROM issues i
+                WHERE $4::text IS NULL AND $3::text IS NULL
+                    AND i.repo_id = $1 AND i.state = states.state AND i.number < $5
+                ORDER BY i.number DESC
+                LIMIT $6
+            ) rest
+        ),
+        page AS (
+            SELECT number FROM found ORDER BY number DESC LIMIT $6
+        )
         SELECT
-            id, number, title, body, author, state, close_reason, closed_by, labels, closed_at, created_at, updated_at
-        FROM issues
-        WHERE repo_id = $1
-            AND ($2::text IS NULL OR state = $2)
-            AND ($3::text IS NULL OR author = $3)
-            AND ($4::text IS NULL OR $4 = ANY (labels))
-            AND ($5::bigint IS NULL OR number < $5)
-        ORDER BY number DESC
-        LIMIT $6
+            i.id, i.number, i.title, i.body, i.author, i.state, i.close_reason, i.closed_by, i.labels, i.closed_at,
+            i.created_at, i.updated_at
+        FROM page
+        JOIN issues i ON i.repo_id = $1 AND i.number = page.number
+        ORDER BY i.number DESC
         "#,
         repo_id,
         filter.state.map(IssueState::as_str),
         filter.author,
         filter.label,
-        filter.after,
+        filter.after.unwrap_or(i64::MAX),
         filter.limit,
     )
     .fetch_all(executor)
