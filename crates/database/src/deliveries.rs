@@ -1,7 +1,7 @@
-//! The outbox on its way out: turns, deliveries, attempts (migration 9).
+//! The outbox on its way out: deliveries and attempts (migration 9).
 //!
 //! **Invariant: a subscription gets its deliveries in the order of the log.** Whoever delivers to a subscription holds its
-//! turn, alone. It gives positions to the deliveries whose events have theirs, and takes pending ones by position
+//! turn (`delivery_turns`), alone. It gives positions to the deliveries whose events have theirs, and takes pending ones by position
 //! ([`next_deliveries`]). Positions of events become visible in order (see `event_log`), so behind what was placed nothing
 //! lower can appear, but for what somebody asked to have again.
 //!
@@ -14,106 +14,6 @@ use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
 use crate::{Result, error::timestamp};
-
-/// Takes the turns of subscriptions that have something to send and may send it now, those that waited longest first. What
-/// has no position yet cannot be sent, and whoever gives it one wakes the senders. Turns that somebody else is just taking are left to them.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn take_turns(
-    executor: impl PgExecutor<'_>,
-    holder: Uuid,
-    failing: bool,
-    now: DateTime<Utc>,
-    held_until: DateTime<Utc>,
-    limit: i64,
-) -> Result<Vec<Uuid>> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        WITH due AS (
-            SELECT t.subscription_id
-            FROM delivery_turns t
-            JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
-            -- One look into the index for each turn, however much waits behind the first: without the limit this would
-            -- be a join with all that is pending. What has a position comes first in the index.
-            CROSS JOIN LATERAL (
-                SELECT FROM event_outbox o
-                JOIN event_log e ON e.id = o.event_log_id AND e.position IS NOT NULL
-                WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
-                ORDER BY o.position
-                LIMIT 1
-            ) pending
-            WHERE t.next_attempt <= $3
-                AND (t.held_until IS NULL OR t.held_until <= $3)
-                AND (t.failures > 0) = $2
-            ORDER BY t.next_attempt
-            LIMIT $5
-            FOR UPDATE OF t SKIP LOCKED
-        )
-        UPDATE delivery_turns t
-        SET holder = $1, held_until = $4
-        FROM due
-        WHERE t.subscription_id = due.subscription_id
-        RETURNING t.subscription_id
-        "#,
-        holder,
-        failing,
-        now,
-        held_until,
-        limit,
-    )
-    .fetch_all(executor)
-    .await?)
-}
-
-/// When the next subscription that has something to send may send it, if nobody is at it.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn next_turn(executor: impl PgExecutor<'_>, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>> {
-    Ok(sqlx::query_scalar!(
-        r#"
-        SELECT min(greatest(t.next_attempt, t.held_until))
-        FROM delivery_turns t
-        JOIN event_subscriptions s ON s.id = t.subscription_id AND s.suspended_at IS NULL
-        CROSS JOIN LATERAL (
-            SELECT FROM event_outbox o
-            WHERE o.subscription_id = t.subscription_id AND o.delivered_at IS NULL AND o.dead_at IS NULL
-            ORDER BY o.position
-            LIMIT 1
-        ) pending
-        WHERE greatest(t.next_attempt, t.held_until) > $1
-        "#,
-        now,
-    )
-    .fetch_one(executor)
-    .await?)
-}
-
-/// Gives a turn back, to be taken again from a time on.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn give_back_turn(
-    executor: impl PgExecutor<'_>,
-    subscription_id: Uuid,
-    holder: Uuid,
-    next_attempt: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        r#"
-        UPDATE delivery_turns
-        SET holder = NULL, held_until = NULL, next_attempt = $3
-        WHERE subscription_id = $1 AND holder = $2
-        "#,
-        subscription_id,
-        holder,
-        next_attempt,
-    )
-    .execute(executor)
-    .await?;
-    Ok(())
-}
 
 /// Where a subscription's deliveries go.
 #[derive(Clone)]
@@ -317,6 +217,7 @@ pub async fn record_attempt(
                 held_until = $4,
                 holder = CASE WHEN $4::timestamptz IS NULL THEN NULL ELSE holder END,
                 failures = CASE WHEN $5::timestamptz IS NULL THEN 0 ELSE failures + 1 END,
+                answer_ms = (3 * answer_ms + least($9::bigint, 1000000)) / 4,
                 next_attempt = coalesce($5, CASE WHEN $4::timestamptz IS NULL THEN $7::timestamptz END, next_attempt)
             WHERE subscription_id = $1 AND holder = $2
             RETURNING subscription_id

@@ -21,6 +21,7 @@ pub mod checks;
 pub mod commits;
 pub mod contents;
 pub mod deliveries;
+pub mod delivery_turns;
 pub mod event_log;
 pub mod idempotency;
 pub mod issue_comments;

@@ -4,8 +4,10 @@
 //!
 //! A subscription is delivered to by one process at a time, which holds its **turn** in the database until a time; so what it
 //! gets is in the order of the log, and a process that dies loses the turn when it runs out. Subscriptions are independent:
-//! each turn is a task of its own, and those whose receivers failed last time take at most half of the places, so that a
-//! hundred dead receivers do not make a living one wait.
+//! each turn is a task of its own, and **places are shared** ([`Shares`]): those whose receivers failed last time or are slow
+//! have at most half, so that a hundred dead receivers do not make a living one wait; so has each org, and of those half
+//! again for its own bad ones. What is free goes to the orgs in turn. A turn ends sooner while others may be waiting, and
+//! at once when its receiver turns out to be slow.
 //!
 //! The delivery at the front is tried again after 1, 2, 4 … seconds, and what is behind it waits. After
 //! [`ATTEMPTS_MAX`] attempts it is given up and the subscription is suspended, which its creator can undo. So does the loss
@@ -13,12 +15,17 @@
 //!
 //! The loop is woken when events get their positions and when somebody resumes or redelivers; a poll is the guarantee.
 
-use std::{collections::HashSet, future::Future, time::Duration};
+use std::{
+    future::Future,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_database::{
     access::has_role,
     deliveries::{self, Attempt, BatchBounds, DueDelivery, Target, Verdict},
+    delivery_turns::{self, TakenTurn},
     event_log::log_events,
     signing_secrets::{StoredSigningSecret, signing_secrets},
     subscriptions::suspend_subscription,
@@ -30,12 +37,16 @@ use futures::future::join_all;
 use secrecy::SecretString;
 use tokio::{
     sync::{Notify, Semaphore, watch},
-    task::{Id, JoinError, JoinSet},
     time::{Instant, sleep},
 };
 use uuid::Uuid;
 
-use crate::{Operations, Result, deliveries::PINGS_MAX, write::envelope};
+use crate::{
+    Operations, Result,
+    deliveries::PINGS_MAX,
+    places::{Running, SLOW_MILLISECONDS, Shares, Turn},
+    write::envelope,
+};
 
 /// After so many attempts a delivery is given up (contract, server §8.5).
 const ATTEMPTS_MAX: i32 = 10;
@@ -48,6 +59,9 @@ const TURN_SECONDS: i64 = 90;
 
 /// After how long a turn ends although there is more to send, so that others get a place.
 const TURN_PAUSE: Duration = Duration::from_secs(30);
+
+/// The same while others may be waiting for a place: some dozens of deliveries to a quick receiver.
+const CROWDED_TURN_PAUSE: Duration = Duration::from_secs(1);
 
 /// The deliveries read at a time.
 const BATCH_DELIVERIES_MAX: i64 = 50;
@@ -67,6 +81,9 @@ const POLL_INTERVAL: Duration = Duration::from_secs(5);
 /// How long the loop gathers after each look, so that many events share one.
 const GATHERING_PAUSE: Duration = Duration::from_millis(10);
 
+/// The loop rests so many times as long as a look took: looking costs what waits, and no more than a fifth of a connection.
+const LOOK_REST_TIMES: u32 = 4;
+
 /// The pause of a subscription whose secret cannot be opened: the key is away, or not configured. Nothing is lost by it,
 /// and nothing is sent unsigned.
 const UNSIGNED_PAUSE_SECONDS: i64 = 30;
@@ -82,13 +99,21 @@ pub struct Webhooks {
     concurrent_max: usize,
     /// Somebody asked for deliveries that no event announces.
     wanted: Notify,
+    /// A share of the places is taken, so that somebody may be waiting.
+    crowded: AtomicBool,
 }
 
 impl Webhooks {
     /// Delivers to at most so many subscriptions at a time.
     #[must_use]
     pub fn new(sender: Sender, concurrent_max: usize) -> Self {
-        Self { sender, pings: Semaphore::new(PINGS_MAX), concurrent_max, wanted: Notify::new() }
+        Self {
+            sender,
+            pings: Semaphore::new(PINGS_MAX),
+            concurrent_max,
+            wanted: Notify::new(),
+            crowded: AtomicBool::new(false),
+        }
     }
 
     /// Has the outbox looked at, for what no event announces.
@@ -104,14 +129,6 @@ struct Signing {
     opened: Vec<SecretString>,
 }
 
-/// A turn that was taken.
-#[derive(Clone, Copy, Debug)]
-struct Turn {
-    subscription_id: Uuid,
-    holder: Uuid,
-    was_failing: bool,
-}
-
 impl Operations {
     /// Delivers until shutdown, and then lets every attempt that is under way end. `announced` changes when events may have
     /// got positions.
@@ -120,12 +137,13 @@ impl Operations {
         let mut turns = Running::default();
         tokio::pin!(shutdown);
         loop {
-            let pause = match self.take_turns(turns.tasks.len(), turns.failing.len()).await {
+            let begun = Instant::now();
+            let pause = match self.take_turns(turns.busy.values()).await {
                 Ok(taken) => {
                     let found_none = taken.is_empty();
                     for turn in taken {
                         let (this, stopping) = (self.clone(), stopping.clone());
-                        turns.spawn(turn.was_failing, async move { this.take_turn(turn, &stopping).await });
+                        turns.spawn(turn, async move { this.take_turn(turn, &stopping).await });
                     }
                     if found_none { self.until_next_turn().await } else { POLL_INTERVAL }
                 }
@@ -134,9 +152,10 @@ impl Operations {
                     FAILURE_PAUSE
                 }
             };
+            let rest = GATHERING_PAUSE.max(begun.elapsed().saturating_mul(LOOK_REST_TIMES)).min(POLL_INTERVAL);
             tokio::select! {
                 () = &mut shutdown => break,
-                () = sleep(GATHERING_PAUSE) => {}
+                () = sleep(rest) => {}
             }
             tokio::select! {
                 () = &mut shutdown => break,
@@ -162,7 +181,7 @@ impl Operations {
         let (_stop, stopping) = watch::channel(false);
         let mut tried = 0;
         loop {
-            let taken = self.take_turns(0, 0).await?;
+            let taken = self.take_turns([].iter()).await?;
             let ended = join_all(taken.into_iter().map(|turn| self.take_turn(turn, &stopping))).await;
             let round: usize = ended.into_iter().sum::<Result<usize>>()?;
             if round == 0 {
@@ -172,33 +191,25 @@ impl Operations {
         }
     }
 
-    /// Takes as many turns as there are places.
-    async fn take_turns(&self, running: usize, running_failing: usize) -> Result<Vec<Turn>> {
-        let places = self.webhooks().concurrent_max;
-        let mut free = places.saturating_sub(running);
-        let mut taken = Vec::new();
-        for was_failing in [false, true] {
-            let limit = if was_failing { free.min((places / 2).saturating_sub(running_failing)) } else { free };
-            if limit == 0 {
-                continue;
-            }
-            let (holder, now) = (Uuid::now_v7(), self.now());
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            let subscriptions =
-                deliveries::take_turns(self.pool(), holder, was_failing, now, turn_end(now), limit).await?;
-            free -= subscriptions.len();
-            taken.extend(subscriptions.into_iter().map(|subscription_id| Turn {
-                subscription_id,
-                holder,
-                was_failing,
-            }));
-        }
-        Ok(taken)
+    /// Takes as many turns as there are places beside those that are under way.
+    async fn take_turns<'a>(&self, busy: impl Iterator<Item = &'a Turn> + Clone) -> Result<Vec<Turn>> {
+        let shares = Shares::of(self.webhooks().concurrent_max);
+        let (holder, now) = (Uuid::now_v7(), self.now());
+        let bounds = shares.bounds(busy.clone());
+        let taken = if bounds.free == 0 {
+            Vec::new()
+        } else {
+            delivery_turns::take_turns(self.pool(), holder, now, turn_end(now), &bounds).await?
+        };
+        self.webhooks().crowded.store(shares.crowded(busy.count() + taken.len()), Ordering::Relaxed);
+        let turn =
+            |TakenTurn { subscription_id, org_id, held_back }| Turn { subscription_id, holder, org_id, held_back };
+        Ok(taken.into_iter().map(turn).collect())
     }
 
     async fn until_next_turn(&self) -> Duration {
         let now = self.now();
-        match deliveries::next_turn(self.pool(), now).await {
+        match delivery_turns::next_turn(self.pool(), now).await {
             Ok(Some(next)) => (next - now).to_std().unwrap_or_default().min(POLL_INTERVAL),
             Ok(None) => POLL_INTERVAL,
             Err(error) => {
@@ -219,7 +230,7 @@ impl Operations {
                 log_failure(&error);
                 // If this fails as well, the turn runs out by itself.
                 let again = self.now() + TimeDelta::seconds(1);
-                let _ = deliveries::give_back_turn(self.pool(), turn.subscription_id, turn.holder, again).await;
+                let _ = delivery_turns::give_back_turn(self.pool(), turn.subscription_id, turn.holder, again).await;
                 Err(error)
             }
         }
@@ -227,7 +238,7 @@ impl Operations {
 
     async fn deliver_in_order(&self, turn: Turn, stopping: &watch::Receiver<bool>, tried: &mut usize) -> Result<()> {
         let Turn { subscription_id, holder, .. } = turn;
-        let begun = Instant::now();
+        let begun = self.now();
         let mut signing = Signing::default();
         loop {
             let Some(target) = deliveries::target(self.pool(), subscription_id).await? else {
@@ -239,7 +250,7 @@ impl Operations {
             }
             let batch = deliveries::next_deliveries(self.pool(), subscription_id, holder, BATCH).await?;
             let Some(last) = batch.len().checked_sub(1) else {
-                deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
+                delivery_turns::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                 return Ok(());
             };
             if let Err(error) = self.refresh(&mut signing, subscription_id).await {
@@ -249,23 +260,36 @@ impl Operations {
                     "webhooks cannot be signed and wait"
                 );
                 let again = self.now() + TimeDelta::seconds(UNSIGNED_PAUSE_SECONDS);
-                deliveries::give_back_turn(self.pool(), subscription_id, holder, again).await?;
+                delivery_turns::give_back_turn(self.pool(), subscription_id, holder, again).await?;
                 return Ok(());
             }
             // Then the turn ends with the last one: whatever has come meanwhile is found with the turns that are due.
             let is_all = is_all(&batch);
             for (index, due) in batch.iter().enumerate() {
-                if *stopping.borrow() || begun.elapsed() > TURN_PAUSE {
-                    deliveries::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
+                if *stopping.borrow() || self.took_enough(begun) {
+                    delivery_turns::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                     return Ok(());
                 }
                 *tried += 1;
                 let ends_turn = is_all && index == last;
+                let started_at = self.now();
                 if !self.attempt(turn, &target, &signing.opened, due, ends_turn).await? {
+                    return Ok(());
+                }
+                // It goes on in a place of those that are held back, when there is one.
+                if !turn.held_back && milliseconds(self.now() - started_at) > i64::from(SLOW_MILLISECONDS) {
+                    delivery_turns::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                     return Ok(());
                 }
             }
         }
+    }
+
+    /// Whether a turn that began then lasts long enough, since others may be waiting.
+    fn took_enough(&self, begun: DateTime<Utc>) -> bool {
+        let crowded = self.webhooks().crowded.load(Ordering::Relaxed);
+        let longest = if crowded { CROWDED_TURN_PAUSE } else { TURN_PAUSE };
+        (self.now() - begun).to_std().is_ok_and(|took| took > longest)
     }
 
     /// Sees to it that what signs now is open. It is opened once in a turn, unless it changes.
@@ -332,7 +356,7 @@ impl Operations {
         verdict: Verdict,
         now: DateTime<Utc>,
     ) -> Result<bool> {
-        let attempt = attempt_of(started_at, sent);
+        let attempt = attempt_of(started_at, now, sent);
         let held =
             deliveries::record_attempt(self.pool(), turn.subscription_id, turn.holder, due.id, attempt, verdict, now);
         Ok(held.await?)
@@ -352,7 +376,7 @@ impl Operations {
         // The subscription before its turn: whoever resumes or deletes it locks in this order.
         let suspended = suspend_subscription(&mut *transaction, subscription_id, reason, now).await?;
         if let Some((due, started_at, sent)) = given_up {
-            let attempt = attempt_of(started_at, sent);
+            let attempt = attempt_of(started_at, now, sent);
             let recorded = deliveries::record_attempt(
                 &mut *transaction,
                 subscription_id,
@@ -367,7 +391,7 @@ impl Operations {
                 return Ok(());
             }
         } else {
-            deliveries::give_back_turn(&mut *transaction, subscription_id, holder, now).await?;
+            delivery_turns::give_back_turn(&mut *transaction, subscription_id, holder, now).await?;
         }
         if suspended {
             let event = EventData::SubscriptionSuspended {
@@ -404,10 +428,15 @@ impl Operations {
     }
 }
 
-fn attempt_of(started_at: DateTime<Utc>, sent: &Sent) -> Attempt<'_> {
+/// A clock that was set back took no time.
+fn milliseconds(took: TimeDelta) -> i64 {
+    took.num_milliseconds().max(0)
+}
+
+fn attempt_of(started_at: DateTime<Utc>, ended_at: DateTime<Utc>, sent: &Sent) -> Attempt<'_> {
     Attempt {
         started_at,
-        duration_ms: i64::try_from(sent.duration.as_millis()).unwrap_or(i64::MAX),
+        duration_ms: milliseconds(ended_at - started_at),
         status: sent.status.map(i32::from),
         error: sent.error.as_deref(),
     }
@@ -430,34 +459,6 @@ fn retry_delay(attempts_before: i32) -> TimeDelta {
     TimeDelta::seconds((1_i64 << doublings).min(RETRY_SECONDS_MAX))
 }
 
-/// The turns that are under way, and which of them are of subscriptions that fail. A turn is told by its task, however it
-/// ends.
-#[derive(Debug, Default)]
-struct Running {
-    tasks: JoinSet<Result<usize>>,
-    failing: HashSet<Id>,
-}
-
-impl Running {
-    fn spawn(&mut self, was_failing: bool, turn: impl Future<Output = Result<usize>> + Send + 'static) {
-        let id = self.tasks.spawn(turn).id();
-        if was_failing {
-            self.failing.insert(id);
-        }
-    }
-
-    fn ended(&mut self, ended: std::result::Result<(Id, Result<usize>), JoinError>) {
-        let id = match ended {
-            Ok((id, _)) => id,
-            Err(error) => {
-                tracing::error!(error = &error as &(dyn std::error::Error + 'static), "delivering a webhook panicked");
-                error.id()
-            }
-        };
-        self.failing.remove(&id);
-    }
-}
-
 fn log_failure(error: &crate::Error) {
     tracing::warn!(error = error as &(dyn std::error::Error + 'static), "webhooks are held up, trying again");
 }
@@ -465,23 +466,6 @@ fn log_failure(error: &crate::Error) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_turn_that_ends_badly_leaves_the_places_of_others() {
-        let mut turns = Running::default();
-        turns.spawn(true, std::future::pending());
-        turns.spawn(false, async { Err(crate::Error::bad_request("the database is away")) });
-        let ended = turns.tasks.join_next_with_id().await.unwrap();
-        turns.ended(ended);
-        assert_eq!((turns.tasks.len(), turns.failing.len()), (1, 1), "the one that fails is still at it");
-        turns.spawn(true, async { Err(crate::Error::bad_request("the database is away")) });
-        let ended = turns.tasks.join_next_with_id().await.unwrap();
-        turns.ended(ended);
-        turns.tasks.abort_all();
-        let ended = turns.tasks.join_next_with_id().await.unwrap();
-        turns.ended(ended);
-        assert_eq!((turns.tasks.len(), turns.failing.len()), (0, 0));
-    }
 
     #[test]
     fn the_pause_doubles_up_to_an_hour() {

@@ -34,6 +34,7 @@ mod obliterations;
 mod org_members;
 mod orgs;
 mod owners;
+mod places;
 mod policies;
 mod policy_cache;
 mod policy_input;

@@ -23,6 +23,8 @@ pub enum Behaviour {
     Status(u16),
     /// Reads and never answers.
     Hang,
+    /// Answers 200, but not before it is told to ([`Receiver::release`]).
+    Hold,
     /// Closes the connection without an answer, with a reset.
     Reset,
     /// Answers 200 and a body that does not end.
@@ -62,10 +64,10 @@ impl Received {
     }
 }
 
-#[derive(Default)]
 struct State {
     received: Vec<Received>,
     script: VecDeque<Behaviour>,
+    usual: Behaviour,
 }
 
 /// The receiver. It ends with the test.
@@ -73,6 +75,7 @@ pub struct Receiver {
     url: String,
     state: Arc<Mutex<State>>,
     count: watch::Receiver<usize>,
+    released: watch::Sender<usize>,
 }
 
 impl Receiver {
@@ -80,20 +83,21 @@ impl Receiver {
     pub async fn start(usual: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
         let url = format!("http://{}/hook", listener.local_addr().expect("a bound port has an address"));
-        let state = Arc::<Mutex<State>>::default();
+        let state = Arc::new(Mutex::new(State { received: Vec::new(), script: VecDeque::new(), usual }));
         let (counter, count) = watch::channel(0);
         let counter = Arc::new(counter);
+        let (released, releases) = watch::channel(0);
         tokio::spawn({
             let state = state.clone();
             async move {
                 loop {
                     let Ok((stream, _)) = listener.accept().await else { return };
-                    let (state, usual, counter) = (state.clone(), usual.clone(), counter.clone());
-                    tokio::spawn(async move { serve(stream, &state, &usual, &counter).await });
+                    let (state, counter, releases) = (state.clone(), counter.clone(), releases.clone());
+                    tokio::spawn(async move { serve(stream, &state, &counter, releases).await });
                 }
             }
         });
-        Self { url, state, count }
+        Self { url, state, count, released }
     }
 
     /// Where it is.
@@ -105,6 +109,17 @@ impl Receiver {
     /// What it does with the next requests, one after the other.
     pub fn next(&self, script: impl IntoIterator<Item = Behaviour>) {
         lock(&self.state).script.extend(script);
+    }
+
+    /// What it does from now on, unless the script says otherwise.
+    pub fn usually(&self, behaviour: Behaviour) {
+        lock(&self.state).usual = behaviour;
+    }
+
+    /// Lets whoever is held so far have the answer.
+    pub fn release(&self) {
+        let came = lock(&self.state).received.len();
+        self.released.send_replace(came);
     }
 
     /// What came so far.
@@ -126,18 +141,30 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn serve(mut stream: TcpStream, state: &Mutex<State>, usual: &Behaviour, counter: &watch::Sender<usize>) {
+async fn serve(
+    mut stream: TcpStream,
+    state: &Mutex<State>,
+    counter: &watch::Sender<usize>,
+    mut releases: watch::Receiver<usize>,
+) {
     while let Some(request) = read_request(&mut stream).await {
-        let behaviour = {
+        let (number, behaviour) = {
             let mut state = lock(state);
             state.received.push(request);
-            state.script.pop_front().unwrap_or_else(|| usual.clone())
+            let next = state.script.pop_front();
+            (state.received.len(), next.unwrap_or_else(|| state.usual.clone()))
         };
         counter.send_modify(|count| *count += 1);
         let answer = match behaviour {
             Behaviour::Status(status) => format!("HTTP/1.1 {status} x\r\nContent-Length: 0\r\n\r\n"),
             Behaviour::Redirect(to) => format!("HTTP/1.1 301 x\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n"),
             Behaviour::Hang => return std::future::pending().await,
+            Behaviour::Hold => {
+                if releases.wait_for(|released| *released >= number).await.is_err() {
+                    return;
+                }
+                "HTTP/1.1 200 x\r\nContent-Length: 0\r\n\r\n".to_owned()
+            }
             Behaviour::Reset => {
                 // With unsent zero linger the kernel resets instead of closing.
                 let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));

@@ -17,7 +17,8 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(
         CONCURRENT,
         "64",
-        "The most subscriptions that one process delivers to at a time. Those whose receivers fail take at most half.",
+        "The most subscriptions that one process delivers to at a time. Those whose receivers fail or are slow take at \
+         most half, and so does one org.",
     ),
     Variable::new(
         NETWORKS,

@@ -1,5 +1,7 @@
 //! Delivering webhooks to a real receiver that behaves badly in every way.
 
+mod places;
+mod receivers;
 mod stage;
 
 use std::sync::Arc;

@@ -22,6 +22,10 @@ use docstore_test_support::{ADMIN, policy_worker};
 use docstore_webhooks::{Addresses, Sender, Settings};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
 use uuid::Uuid;
 
 /// How long a receiver may take here: a test that has one hang waits so long.
@@ -42,6 +46,26 @@ pub(crate) fn settings() -> Settings {
     Settings { timeout: TIMEOUT, concurrent_max: 8, allowed_networks: vec!["127.0.0.0/8".parse().unwrap()] }
 }
 
+/// The loop of a server that delivers by itself.
+pub(crate) struct Loop {
+    announce: watch::Sender<i64>,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<()>,
+}
+
+impl Loop {
+    /// Has it look at what has come.
+    pub(crate) fn announce(&self) {
+        self.announce.send_modify(|position| *position += 1);
+    }
+
+    /// Ends it, when all it has sent is answered and recorded.
+    pub(crate) async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap();
+    }
+}
+
 impl Stage {
     pub(crate) async fn new() -> Self {
         Self::with(Sender::new(&settings()).unwrap()).await
@@ -49,6 +73,11 @@ impl Stage {
 
     pub(crate) async fn with_addresses(addresses: Addresses) -> Self {
         Self::with(Sender::with_addresses(&settings(), addresses).unwrap()).await
+    }
+
+    /// One whose sender waits longer for an answer.
+    pub(crate) async fn with_timeout(timeout: Duration) -> Self {
+        Self::with(Sender::new(&Settings { timeout, ..settings() }).unwrap()).await
     }
 
     async fn with(webhooks: Sender) -> Self {
@@ -88,6 +117,27 @@ impl Stage {
         })
     }
 
+    /// Waits until a query says so.
+    pub(crate) async fn until(&self, query: &'static str) {
+        let asked = async {
+            while !sqlx::query_scalar::<_, bool>(query).fetch_one(&self.pool).await.unwrap() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), asked).await.expect(query);
+    }
+
+    /// Starts the loop of a server.
+    pub(crate) fn start_loop(&self) -> Loop {
+        let (announce, announced) = watch::channel(0);
+        let (stop, stopped) = oneshot::channel();
+        let operations = self.operations.clone();
+        let task = tokio::spawn(async move {
+            operations.deliver_webhooks(announced, async { drop(stopped.await) }).await;
+        });
+        Loop { announce, stop, task }
+    }
+
     /// Another process on the same database and clock.
     pub(crate) async fn replica(&self) -> Operations {
         let now = self.now.clone();
@@ -108,12 +158,17 @@ impl Stage {
 
     /// Subscribes to a repo, without waiting for the event that tells of it.
     pub(crate) async fn subscribe(&self, who: &str, url: &str, secret: Option<&str>) -> Subscription {
+        self.subscribe_to("default/default", who, url, secret).await
+    }
+
+    /// Subscribes to another repo.
+    pub(crate) async fn subscribe_to(&self, repo: &str, who: &str, url: &str, secret: Option<&str>) -> Subscription {
         let mut config = json!({"url": url});
         if let Some(secret) = secret {
             config["secret"] = json!(secret);
         }
         let request = CreateSubscriptionRequest {
-            repo: Some("default/default".to_owned()),
+            repo: Some(repo.to_owned()),
             event_types: Some(vec!["com.docstore.test".to_owned()]),
             backend: "webhook".to_owned(),
             config: Some(config),
