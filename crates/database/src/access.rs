@@ -80,22 +80,24 @@ pub async fn facts_of_identity(
         r#"
         SELECT
             r.id AS repo_id, r.org_id, r.name, r.created_at, r.created_by,
-            own.role::text AS "explicit_role?",
-            m.role::text AS "org_role?",
+            (SELECT own.role::text FROM roles own WHERE own.repo_id = r.id AND own.identity = $1) AS "explicit_role?",
+            (SELECT m.role::text FROM org_members m WHERE m.org_id = r.org_id AND m.identity = $1) AS "org_role?",
             EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = r.id AND a.role = 'admin') AS "has_admin!"
-        FROM (
-            -- By the identity, not by going through every repo there is.
-            SELECT repo_id FROM roles WHERE identity = $1
-            UNION
-            SELECT o.id FROM org_members m JOIN repos o ON o.org_id = m.org_id WHERE m.identity = $1
-            UNION
-            SELECT o.id FROM repos o
-            WHERE $2 AND NOT EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = o.id AND a.role = 'admin')
-        ) entered
-        JOIN repos r ON r.id = entered.repo_id
-        LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = $1
-        LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = $1
-        WHERE r.deleted_at IS NULL
+        FROM repos r
+        -- By the identity, not by going through every repo there is; an array, since for a join they would be read as soon as
+        -- many are thought to come of the last part.
+        WHERE r.id = ANY (ARRAY(
+                SELECT repo_id FROM roles WHERE identity = $1
+                UNION
+                SELECT o.id
+                FROM org_members m
+                JOIN repos o ON o.org_id = m.org_id AND o.deleted_at IS NULL
+                WHERE m.identity = $1
+                UNION
+                SELECT o.id FROM repos o
+                WHERE $2 AND NOT EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = o.id AND a.role = 'admin')
+            ))
+            AND r.deleted_at IS NULL
             AND r.name > $4
             AND ($3::bigint[] IS NULL OR r.id = ANY ($3))
         ORDER BY r.name

@@ -300,7 +300,8 @@ pub async fn list_agents(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
             UNION ALL
             SELECT * FROM agents WHERE owner = $1
         ) a
-        JOIN tokens t ON t.agent_id = a.id
+        -- An agent has one. It is looked for by the agent, not joined with everybody's.
+        CROSS JOIN LATERAL (SELECT * FROM tokens WHERE agent_id = a.id LIMIT 1) t
         WHERE $2::uuid IS NULL OR a.agent_id > $2
         ORDER BY a.agent_id
         LIMIT $3

@@ -44,7 +44,7 @@ use uuid::Uuid;
 use crate::{
     Operations, Result,
     deliveries::PINGS_MAX,
-    places::{Running, SLOW_MILLISECONDS, Shares, Turn},
+    places::{QUICK_MILLISECONDS_MAX, Running, Shares, Turn},
     write::envelope,
 };
 
@@ -277,7 +277,7 @@ impl Operations {
                     return Ok(());
                 }
                 // It goes on in a place of those that are held back, when there is one.
-                if !turn.held_back && milliseconds(self.now() - started_at) > i64::from(SLOW_MILLISECONDS) {
+                if !turn.held_back && milliseconds(self.now() - started_at) > i64::from(QUICK_MILLISECONDS_MAX) {
                     delivery_turns::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                     return Ok(());
                 }

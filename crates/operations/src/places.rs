@@ -14,7 +14,7 @@ use crate::Result;
 
 /// A receiver that takes longer on average is slow: a quick one answers in a fraction of it from anywhere on earth, and ten
 /// times as long is the time-out.
-pub(crate) const SLOW_MILLISECONDS: i32 = 1000;
+pub(crate) const QUICK_MILLISECONDS_MAX: i32 = 1000;
 
 /// A turn that was taken.
 #[derive(Clone, Copy, Debug)]
@@ -55,7 +55,7 @@ impl Shares {
             held_back_free: number(self.held_back.saturating_sub(held_back)),
             org_max: number(self.org),
             org_held_back_max: number(self.org_held_back),
-            slow_ms: SLOW_MILLISECONDS,
+            slow_ms: QUICK_MILLISECONDS_MAX,
             busy_orgs: busy.clone().map(|turn| turn.org_id).collect(),
             busy_held_back: busy.map(|turn| turn.held_back).collect(),
         }

@@ -284,9 +284,12 @@ async fn resolve_drafts(write: &mut Write, locked: &LockedBranch, drafts: Vec<Dr
         .zip(by_line)
         .map(|(comment, by_line)| Commented { path: &comment.path, version_id: comment.version_id, by_line })
         .collect();
-    let lines = review_comments::commented_lines(&mut *write.transaction, locked, &commented).await?;
-    for ((comment, commented), lines) in comments.iter().zip(&commented).zip(lines) {
-        check_lines(comment, commented.by_line, lines)?;
+    let is_checked = |(comment, one): (&NewComment, &Commented<'_>)| comment.in_reply_to.is_none() || one.by_line;
+    if comments.iter().zip(&commented).any(is_checked) {
+        let lines = review_comments::commented_lines(&mut *write.transaction, locked, &commented).await?;
+        for ((comment, commented), lines) in comments.iter().zip(&commented).zip(lines) {
+            check_lines(comment, commented.by_line, lines)?;
+        }
     }
     Ok(comments)
 }

@@ -220,6 +220,7 @@ fn shown(name: &str, value: &str) -> Option<String> {
     let number = number(value)?;
     Some(match name {
         _ if name.contains("HOURS") => format!("{number} h"),
+        _ if name.contains("MILLISECONDS") => format!("{number} ms"),
         _ if name.contains("SECONDS") => format!("{number} s"),
         _ if name.contains("BYTES") && number >= 1 << 30 && number % (1 << 30) == 0 => format!("{} GiB", number >> 30),
         _ if name.contains("BYTES") && number >= 1 << 20 && number % (1 << 20) == 0 => format!("{} MiB", number >> 20),

@@ -1,0 +1,101 @@
+//! Trees, logs and chains, in a repo of a long history beside an empty one.
+
+use docstore_database::{
+    Pool,
+    commits::{chain, chain_of_branch, file_history, heads, log},
+    testing::TestDatabase,
+    trees::{PageQuery, repo_facts_and_directory_page, repo_facts_and_tree_page},
+};
+
+use crate::counted::{Counted, PAGE, fill, repo_id};
+
+const FILES: i64 = 4_000;
+const COMMITS: i64 = 40_000;
+
+/// `default/default` stays empty. `default/long` has many commits of one file each; the branch `topic` was made at its
+/// head and changed half of the files since.
+async fn long_history(pool: &Pool) {
+    let statements = "
+        INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/long', 'system' FROM orgs;
+        INSERT INTO branches (repo_id, name, created_by, head_sequence)
+        SELECT id, 'main', 'system', {commits} FROM repos WHERE name = 'default/long';
+        INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence, floor_sequence)
+        SELECT id, 'topic', 'system', {commits} + 1, {commits}, {commits} FROM repos WHERE name = 'default/long';
+        INSERT INTO contents (repo_id, content_hash, version_id, size, created_by)
+        SELECT r.id, sha256(n::text::bytea), gen_random_uuid(), 1, 'system'
+        FROM repos r, generate_series(1, {files}) n WHERE r.name = 'default/long';
+        INSERT INTO commits (sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, author,
+            created_at, file_count)
+        SELECT n, b.repo_id, b.id, n - 1, 0, 0, 'm', 'a', now(), 1
+        FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
+        UNION ALL
+        SELECT {commits} + 1, b.repo_id, b.id, {commits}, {commits}, {commits}, 'm', 'a', now(), {files} / 2
+        FROM branches b WHERE b.name = 'topic';
+        INSERT INTO file_changes (branch_id, path, sequence, superseded_by, content_id, mode, change_id)
+        SELECT b.id, 'd/' || lpad((n % {files})::text, 5, '0'), n, CASE WHEN n + {files} <= {commits} THEN n + {files} END,
+            (SELECT min(id) FROM contents) + n % {files}, 33188, gen_random_uuid()
+        FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
+        UNION ALL
+        SELECT b.id, 'd/' || lpad((2 * n)::text, 5, '0'), {commits} + 1, NULL, (SELECT min(id) FROM contents) + n, 33188,
+            gen_random_uuid()
+        FROM branches b, generate_series(0, {files} / 2 - 1) n WHERE b.name = 'topic';
+        ANALYZE;
+    ";
+    fill(pool, statements, &[("commits", COMMITS), ("files", FILES)]).await;
+}
+
+#[tokio::test]
+async fn a_page_of_a_tree_costs_the_page() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    for (repo, branch, at, expected) in [
+        ("default/long", "main", None, PAGE),
+        ("default/long", "topic", None, PAGE),
+        ("default/long", "topic", Some(COMMITS), PAGE),
+        ("default/default", "main", None, 0),
+    ] {
+        let query = PageQuery { repo, identity: "somebody", branch, at, after: "", limit: PAGE };
+        let what = format!("{repo} {branch} at {at:?}");
+        let mut counted = Counted::begin(&pool).await;
+        let page = repo_facts_and_tree_page(&mut *counted.transaction, &query).await.unwrap().unwrap().1.unwrap();
+        counted.assert_cheap(&format!("tree of {what}"), page.entries.len(), expected).await;
+        if branch == "topic" && at.is_none() {
+            // In the order of paths, and what the branch changed instead of what main has.
+            let paths: Vec<&str> = page.entries.iter().map(|entry| entry.path.as_str()).collect();
+            assert!(paths.is_sorted());
+            assert_eq!(paths[..2], ["d/00000", "d/00001"]);
+        }
+        let mut counted = Counted::begin(&pool).await;
+        let children =
+            repo_facts_and_directory_page(&mut *counted.transaction, &query, "d").await.unwrap().unwrap().1.unwrap();
+        counted.assert_cheap(&format!("directory of {what}"), children.entries.len(), expected).await;
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_log_or_a_chain_costs_the_page() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    let (long, empty) = (repo_id(&pool, "default/long").await, repo_id(&pool, "default/default").await);
+    for (repo_id, branch, expected) in [(long, "main", PAGE), (long, "topic", PAGE), (empty, "main", 0)] {
+        let mut counted = Counted::begin(&pool).await;
+        let page = log(&mut *counted.transaction, repo_id, branch, None, PAGE).await.unwrap();
+        counted.assert_cheap(&format!("log of {branch}"), page.len(), expected).await;
+    }
+    for (repo_id, branch, expected) in [(long, "main", PAGE), (empty, "main", 0)] {
+        let mut counted = Counted::begin(&pool).await;
+        let page = chain_of_branch(&mut *counted.transaction, repo_id, branch, 1, COMMITS * 2, PAGE).await.unwrap();
+        counted.assert_cheap(&format!("chain of {branch}"), page.len(), expected).await;
+    }
+    for (repo_id, expected) in [(long, PAGE), (empty, 0)] {
+        let mut counted = Counted::begin(&pool).await;
+        let heads = heads(&mut *counted.transaction, repo_id).await.unwrap();
+        let page = chain(&mut *counted.transaction, repo_id, &heads, 1, COMMITS * 2, PAGE).await.unwrap();
+        counted.assert_cheap("chain", page.len(), expected).await;
+    }
+    let mut counted = Counted::begin(&pool).await;
+    let page = file_history(&mut *counted.transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
+    counted.assert_cheap("history of a file", page.len(), COMMITS / FILES).await;
+}
