@@ -6,6 +6,8 @@ use regorus::unstable::{
     AssignOp, BUILTINS, Expr, Import, Literal, Module, Query, Ref, Rule, RuleAssign, RuleHead, Span,
 };
 
+use crate::{guard, library, patterns::Patterns};
+
 /// How many rules a policy may have: more than the longest that people write.
 const RULES_MAX: usize = 1_000;
 
@@ -22,13 +24,15 @@ const REFUSED: [(&str, &str); 8] = [
 ];
 
 /// The line, and what is wrong.
-type Refusal = (u32, String);
+pub(crate) type Refusal = (u32, String);
 
 /// What the look at a module found.
 pub(crate) struct Checked {
     /// The names of its rules.
     pub(crate) defined: BTreeSet<String>,
     pub(crate) uses_library: bool,
+    /// Whether it asks for the time.
+    pub(crate) reads_time: bool,
     /// Where it names the library by its import: byte ranges, in order.
     pub(crate) library_names: Vec<(u32, u32)>,
 }
@@ -51,16 +55,20 @@ pub(crate) fn check_module(module: &Module, package: &str) -> Result<Checked, Re
         package,
         library,
         defined: names.iter().cloned().collect(),
+        arguments: arguments_of(module),
         uses_library: library.is_some(),
+        reads_time: false,
         library_names: Vec::new(),
         names: BTreeSet::new(),
         locals: BTreeSet::new(),
+        patterns: Patterns::default(),
     };
     let mut mentions: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
     for (name, rule) in names.iter().zip(&module.policy) {
         if library.is_some_and(|library| library == name) {
             return Err((rule.span().line, format!("`{name}` is the library that is imported; choose another name")));
         }
+        walk.patterns.begin_rule(name, rule);
         walk.rule(rule)?;
         let locals = std::mem::take(&mut walk.locals);
         let named = std::mem::take(&mut walk.names).into_iter();
@@ -74,9 +82,15 @@ pub(crate) fn check_module(module: &Module, package: &str) -> Result<Checked, Re
         let line = line.map_or(module.package.span.line, |(rule, _)| rule.span().line);
         return Err((line, format!("rules must not depend on themselves: {}", circle.join(" -> "))));
     }
+    walk.patterns.check()?;
     walk.library_names.sort_unstable();
     walk.library_names.dedup();
-    Ok(Checked { defined: walk.defined, uses_library: walk.uses_library, library_names: walk.library_names })
+    Ok(Checked {
+        defined: walk.defined,
+        uses_library: walk.uses_library,
+        reads_time: walk.reads_time,
+        library_names: walk.library_names,
+    })
 }
 
 /// Only the language itself, the document and the library may be imported. Tells the name that the library has then.
@@ -132,7 +146,22 @@ fn find_circle(mentions: &BTreeMap<&str, BTreeSet<String>>) -> Option<Vec<String
     None
 }
 
-fn head_of(rule: &Rule) -> &Expr {
+/// How many arguments the functions of a module take, by name; whatever is none takes none.
+pub(crate) fn arguments_of(module: &Module) -> BTreeMap<String, BTreeSet<usize>> {
+    let mut all: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for rule in &module.policy {
+        let number = match rule.as_ref() {
+            Rule::Spec { head: RuleHead::Func { args, .. }, .. } | Rule::Default { args, .. } => args.len(),
+            Rule::Spec { .. } => 0,
+        };
+        if let Some(&name) = path_of(head_of(rule)).first() {
+            all.entry(name.to_owned()).or_default().insert(number);
+        }
+    }
+    all
+}
+
+pub(crate) fn head_of(rule: &Rule) -> &Expr {
     match rule {
         Rule::Spec {
             head: RuleHead::Compr { refr, .. } | RuleHead::Set { refr, .. } | RuleHead::Func { refr, .. },
@@ -143,7 +172,7 @@ fn head_of(rule: &Rule) -> &Expr {
 }
 
 /// The names of a chain such as `a.b["c"]`, as far as they are written out.
-fn path_of(expression: &Expr) -> Vec<&str> {
+pub(crate) fn path_of(expression: &Expr) -> Vec<&str> {
     let mut names = Vec::new();
     let mut here = expression;
     loop {
@@ -174,15 +203,20 @@ struct Walk<'a> {
     /// The name by which the library was imported.
     library: Option<&'a str>,
     defined: BTreeSet<String>,
+    /// How many arguments its functions take.
+    arguments: BTreeMap<String, BTreeSet<usize>>,
     uses_library: bool,
+    reads_time: bool,
     library_names: Vec<(u32, u32)>,
+    /// Which texts are regular expressions.
+    patterns: Patterns<'a>,
     /// The names that the rule at hand mentions, and those that are variables of its own.
     names: BTreeSet<String>,
     locals: BTreeSet<String>,
 }
 
-impl Walk<'_> {
-    fn rule(&mut self, rule: &Rule) -> Result<(), Refusal> {
+impl<'a> Walk<'a> {
+    fn rule(&mut self, rule: &'a Rule) -> Result<(), Refusal> {
         match rule {
             Rule::Spec { head, bodies, .. } => {
                 match head {
@@ -215,7 +249,7 @@ impl Walk<'_> {
     }
 
     /// What a head such as `by_name[x].y` is indexed with; its own name is no mention.
-    fn indices(&mut self, head: &Expr) -> Result<(), Refusal> {
+    fn indices(&mut self, head: &'a Expr) -> Result<(), Refusal> {
         match head {
             Expr::RefBrack { refr, index, .. } => {
                 self.expression(index)?;
@@ -240,11 +274,11 @@ impl Walk<'_> {
         }
     }
 
-    fn assignment(&mut self, assignment: Option<&RuleAssign>) -> Result<(), Refusal> {
+    fn assignment(&mut self, assignment: Option<&'a RuleAssign>) -> Result<(), Refusal> {
         self.expressions(assignment.map(|assignment| &assignment.value))
     }
 
-    fn query(&mut self, query: &Query) -> Result<(), Refusal> {
+    fn query(&mut self, query: &'a Query) -> Result<(), Refusal> {
         for statement in &query.stmts {
             for with in &statement.with_mods {
                 self.expression(&with.refr)?;
@@ -253,6 +287,7 @@ impl Walk<'_> {
             match &statement.literal {
                 Literal::SomeVars { vars, .. } => self.locals.extend(vars.iter().map(|span| span.text().to_owned())),
                 Literal::SomeIn { key, value, collection, .. } => {
+                    self.patterns.bind(value, collection);
                     self.declare(key);
                     self.declare([value]);
                     self.expressions(key)?;
@@ -261,6 +296,7 @@ impl Walk<'_> {
                 }
                 Literal::Expr { expr, .. } | Literal::NotExpr { expr, .. } => self.expression(expr)?,
                 Literal::Every { key, value, domain, query, .. } => {
+                    self.patterns.bind_name(value.text(), domain);
                     self.locals.extend(key.iter().chain([value]).map(|span| span.text().to_owned()));
                     self.expression(domain)?;
                     self.query(query)?;
@@ -270,11 +306,11 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn expressions<'a>(&mut self, expressions: impl IntoIterator<Item = &'a Ref<Expr>>) -> Result<(), Refusal> {
+    fn expressions(&mut self, expressions: impl IntoIterator<Item = &'a Ref<Expr>>) -> Result<(), Refusal> {
         expressions.into_iter().try_for_each(|expression| self.expression(expression))
     }
 
-    fn expression(&mut self, expression: &Expr) -> Result<(), Refusal> {
+    fn expression(&mut self, expression: &'a Expr) -> Result<(), Refusal> {
         match expression {
             Expr::String { .. }
             | Expr::RawString { .. }
@@ -303,19 +339,14 @@ impl Walk<'_> {
                 self.query(query)
             }
             Expr::Call { span, fcn, params, .. } => {
-                self.call(span, fcn)?;
+                self.call(span, fcn, params)?;
                 self.expression(fcn)?;
                 self.expressions(params)
             }
             Expr::UnaryExpr { expr, .. } => self.expression(expr),
-            Expr::RefDot { refr, .. } => {
-                self.reference(expression);
-                self.expression(refr)
-            }
-            Expr::RefBrack { refr, index, .. } => {
-                self.reference(expression);
-                self.expression(refr)?;
-                self.expression(index)
+            Expr::RefDot { .. } | Expr::RefBrack { .. } => {
+                self.reference(expression)?;
+                self.links(expression)
             }
             Expr::BinExpr { lhs, rhs, .. } | Expr::BoolExpr { lhs, rhs, .. } | Expr::ArithExpr { lhs, rhs, .. } => {
                 self.expression(lhs)?;
@@ -324,6 +355,7 @@ impl Walk<'_> {
             Expr::AssignExpr { op, lhs, rhs, .. } => {
                 if matches!(op, AssignOp::ColEq) {
                     self.declare([lhs]);
+                    self.patterns.bind(lhs, rhs);
                 }
                 self.expression(lhs)?;
                 self.expression(rhs)
@@ -336,17 +368,58 @@ impl Walk<'_> {
         }
     }
 
-    /// `data.docstore.lib.…` without an import, and the policy's own rules by their full name.
-    fn reference(&mut self, expression: &Expr) {
-        let path = path_of(expression);
-        self.uses_library |= path.starts_with(&["data", "docstore", "lib"]);
-        let own: Vec<&str> = self.package.split('.').collect();
-        if let Some(name) = path.strip_prefix(own.as_slice()).and_then(<[&str]>::first) {
-            self.names.insert((*name).to_owned());
+    /// The links of a chain such as `a.b[c]`, whose names are one.
+    fn links(&mut self, chain: &'a Expr) -> Result<(), Refusal> {
+        let mut here = chain;
+        loop {
+            match here {
+                Expr::RefDot { refr, .. } => here = refr,
+                Expr::RefBrack { refr, index, .. } => {
+                    self.expression(index)?;
+                    here = refr;
+                }
+                first => return self.expression(first),
+            }
         }
     }
 
-    fn call(&mut self, span: &Span, function: &Expr) -> Result<(), Refusal> {
+    /// Names of the library, with an import and without, and the policy's own rules by their full name. Anything else below
+    /// `data` is not there.
+    fn reference(&mut self, expression: &Expr) -> Result<(), Refusal> {
+        let path = path_of(expression);
+        let line = expression.span().line;
+        if let Some(name) = self.library_rule(&path) {
+            self.uses_library = true;
+            if !library::rules().contains_key(name) {
+                return Err((line, format!("the library has no rule `{name}`")));
+            }
+            return Ok(());
+        }
+        let own: Vec<&str> = self.package.split('.').collect();
+        if let Some(name) = path.strip_prefix(own.as_slice()).and_then(<[&str]>::first) {
+            if !self.defined.contains(*name) {
+                return Err((line, format!("there is no rule `{name}`")));
+            }
+            self.names.insert((*name).to_owned());
+        } else if path.first() == Some(&"data") {
+            return Err((
+                line,
+                format!("there is no `{}`: each policy stands alone, with `input` and the library", path.join(".")),
+            ));
+        }
+        Ok(())
+    }
+
+    /// The rule of the library that a path names.
+    fn library_rule<'p>(&self, path: &[&'p str]) -> Option<&'p str> {
+        match path {
+            ["data", "docstore", "lib", name, ..] => Some(name),
+            [library, name, ..] if self.library == Some(library) => Some(name),
+            _ => None,
+        }
+    }
+
+    fn call(&mut self, span: &Span, function: &Expr, arguments: &'a [Ref<Expr>]) -> Result<(), Refusal> {
         let path = path_of(function);
         let name = path.join(".");
         for (refused, why) in REFUSED {
@@ -355,13 +428,46 @@ impl Walk<'_> {
                 return Err((span.line, format!("`{name}` is not available: {why}")));
             }
         }
-        let known = path.first().is_none_or(|&first| {
-            first == "data" || first == "print" || self.library == Some(first) || self.defined.contains(first)
-        });
-        if known || BUILTINS.contains_key(name.as_str()) {
-            Ok(())
-        } else {
-            Err((span.line, format!("there is no function `{name}`")))
+        let in_package = name.strip_prefix(self.package).and_then(|name| name.strip_prefix('.')).unwrap_or(&name);
+        let (own, built_in) = (self.arguments.get(in_package), BUILTINS.get(name.as_str()));
+        let of_library = self.library_rule(&path).and_then(|name| library::rules().get(name));
+        match (own.or(of_library), built_in) {
+            (Some(numbers), _) => {
+                self.patterns.call(in_package, arguments);
+                check_arguments(span, &name, arguments, numbers.iter().copied())
+            }
+            (None, Some((_, number))) => {
+                self.reads_time |= name == guard::CLOCK;
+                self.patterns.built_in(&name, arguments);
+                check_arguments(span, &name, arguments, [usize::from(*number)])
+            }
+            // The engine has a word for those.
+            (None, None) if path.first().is_none_or(|&first| first == "print" || self.defined.contains(first)) => {
+                Ok(())
+            }
+            (None, None) => Err((span.line, format!("there is no function `{name}`"))),
         }
     }
+}
+
+/// Refuses a call with another number of arguments than the function takes: the engine would never say yes to it. One more
+/// may name a variable for the result.
+fn check_arguments(
+    span: &Span,
+    name: &str,
+    arguments: &[Ref<Expr>],
+    numbers: impl IntoIterator<Item = usize>,
+) -> Result<(), Refusal> {
+    let mut expected = Vec::new();
+    for number in numbers {
+        if arguments.len() == number || arguments.len() == number + 1 {
+            return Ok(());
+        }
+        expected.push(number.to_string());
+    }
+    let plural = if expected == ["1"] { "" } else { "s" };
+    Err((
+        span.line,
+        format!("`{name}` takes {} argument{plural}, and is given {}", expected.join(" or "), arguments.len()),
+    ))
 }

@@ -32,6 +32,11 @@ const REQUIREMENTS_MAX: usize = 100;
 const REQUIREMENTS_SIZE_MAX: usize = 64 * 1024;
 /// How long a reason may be; the rest is cut off.
 const REASON_BYTES_MAX: usize = 4 * 1024;
+/// How many instructions each rule of a decision may take. A policy that looks at each of ten thousand changed paths takes a
+/// few hundred thousand.
+const INSTRUCTIONS_MAX: usize = 1_000_000;
+/// How long one policy may take (contract, server §6).
+const EVALUATION_TIME_MAX: Duration = Duration::from_secs(5);
 /// After how many instructions the clock is looked at.
 const CLOCK_EVERY: NonZeroU32 = NonZeroU32::new(1_024).unwrap();
 
@@ -48,10 +53,8 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// A policy that looks at each of ten thousand changed paths takes a few hundred thousand instructions; the
-    /// time is what the contract gives (server §6).
     fn default() -> Self {
-        Self { instructions: 1_000_000, time: Duration::from_secs(5) }
+        Self { instructions: INSTRUCTIONS_MAX, time: EVALUATION_TIME_MAX }
     }
 }
 
@@ -241,6 +244,9 @@ fn explain(error: &VmError) -> String {
     match error {
         VmError::InstructionLimitExceeded { limit, .. } => {
             format!("it was stopped after {limit} instructions; does it loop over too much?")
+        }
+        VmError::RegexSizeLimitExceeded { limit, .. } => {
+            format!("a regular expression is too large: compiled it may take at most {} KiB", limit / 1024)
         }
         VmError::TimeLimitExceeded { .. } => "it was stopped because it took too long".to_owned(),
         // The first line; what follows quotes the byte code.

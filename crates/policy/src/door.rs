@@ -9,6 +9,7 @@ use crate::{
     SHADOW_DIRECTORY,
     check::{Checked, check_module},
     guard,
+    library::{LIBRARY, LIBRARY_FILE, LIBRARY_PACKAGE},
 };
 
 /// How long a policy may be. The longest that people write by hand have a few hundred lines.
@@ -16,10 +17,6 @@ pub const POLICY_BYTES_MAX: usize = 256 * 1024;
 
 /// The rules that a decision is made of; `allow` must be there.
 pub(crate) const ENTRY_RULES: [&str; 5] = ["allow", "reason", "requirements", "allow_override", "shadow"];
-
-const LIBRARY_FILE: &str = "docstore/lib.rego";
-const LIBRARY: &str = include_str!("lib.rego");
-const LIBRARY_PACKAGE: &str = "data.docstore.lib";
 
 /// Why a text is no policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -48,6 +45,7 @@ pub struct Policy {
     pub(crate) file: String,
     pub(crate) package: String,
     pub(crate) shadow: bool,
+    pub(crate) reads_time: bool,
     pub(crate) rules: Vec<&'static str>,
     pub(crate) program: Arc<Program>,
     pub(crate) compiled: regorus::CompiledPolicy,
@@ -83,7 +81,7 @@ impl Policy {
                 ),
             )
         })?;
-        let Checked { defined, uses_library, library_names } =
+        let Checked { defined, uses_library, reads_time, library_names } =
             check_module(&module, &package).map_err(|(line, message)| at(Some(line), message))?;
         if !defined.contains("allow") {
             return Err(at(None, "a policy needs a rule `allow`".to_owned()));
@@ -113,6 +111,7 @@ impl Policy {
             name,
             file: file.to_owned(),
             shadow: file.starts_with(SHADOW_DIRECTORY),
+            reads_time,
             package,
             rules,
             program,
@@ -130,6 +129,12 @@ impl Policy {
     #[must_use]
     pub fn is_in_shadow(&self) -> bool {
         self.shadow
+    }
+
+    /// Whether it asks for the time: the same document may be judged otherwise later.
+    #[must_use]
+    pub fn reads_time(&self) -> bool {
+        self.reads_time
     }
 
     /// The file that it was compiled from.

@@ -129,6 +129,7 @@ fn the_language_is_all_there() {
         "f(x) := y if { y := x * 2 }\nallow if f(2) == 4",
         "f(x) := 1 if { x > 0 } else := 2\nallow if f(-1) == 2",
         "allow if regex.match(`^a+$`, \"aaa\")",
+        "allow if regex.match(`^(?i:RELEASE)/\\d+\\.\\w+$`, \"release/1.x\")",
         "allow if glob.match(\"src/**\", [\"/\"], \"src/a/b\")",
         "allow if time.weekday(time.now_ns()) == \"Tuesday\"",
         "allow if time.now_ns() == 1700000000000000005",
@@ -271,6 +272,94 @@ fn what_is_refused_at_the_door_is_named_with_its_line() {
     .docstore/policy/test.rego:1: expecting `package` Missing package declaration.
     .docstore/policy/test.rego: a policy may have at most 262144 bytes
     ");
+}
+
+#[test]
+fn what_could_never_work_is_refused_at_the_door() {
+    let door = |body: &str| {
+        refused(&format!("package docstore.test\nimport rego.v1\nimport data.docstore.lib\nallow if true\n{body}"))
+    };
+    insta::assert_snapshot!([
+        door("x if regex.match(`^[\\w-]{1,100}$`, input.branch)"),
+        door("patterns := [\n  \"a\",\n  `\\w{200}`,\n]\nx if {\n  some pattern in patterns\n  regex.match(pattern, input.branch)\n}"),
+        door("x := regex.split(p, input.branch) if {\n  p := {`\\w{200}`: 1, \"b\": `\\W{300}`}[_]\n}"),
+        door("x if f(`\\w{200}`)\nf(p) if regex.replace(input.branch, p, \"\") == \"\""),
+        door("x if regex.is_valid(`\\w{200}`)"),
+        door("x if {\n  regex.match(\"a(b\", input.branch)\n}"),
+        door("x if regex.is_valid(\"a(b\")\nreason := `\\w{200}`"),
+        door("x if count(input.reviews, 1, 2) == 1"),
+        door("x if startswith(input.branch)"),
+        door("x if f(1)\nf(a, b) := a + b"),
+        door("x if lib.approved_by_at_least()"),
+        door("x if lib.approved_by_many(3)"),
+        door("x if count(lib.rejectors) == 0"),
+        door("x if count(data.docstore.lib.rejectors) == 0"),
+        door("x if data.docstore.test.nothing"),
+        door("x if data.docstore.other.allow"),
+        door("x if data.users[input.actor]"),
+        door("x := data.docstore.test.f(1)\nf(a) := a"),
+        door("x := y if f(1, y)\nf(a) := a"),
+    ].join("\n"), @r"
+    .docstore/policy/test.rego:5: the regular expression is too large: compiled it may take at most 100 KiB; `[0-9A-Za-z_]` takes less than `\w`
+    .docstore/policy/test.rego:7: the regular expression is too large: compiled it may take at most 100 KiB; `[0-9A-Za-z_]` takes less than `\w`
+    .docstore/policy/test.rego:6: the regular expression is too large: compiled it may take at most 100 KiB; `[0-9A-Za-z_]` takes less than `\w`
+    .docstore/policy/test.rego:5: the regular expression is too large: compiled it may take at most 100 KiB; `[0-9A-Za-z_]` takes less than `\w`
+    .docstore/policy/test.rego:5: the regular expression is too large: compiled it may take at most 100 KiB; `[0-9A-Za-z_]` takes less than `\w`
+    .docstore/policy/test.rego:6: it is no regular expression: unclosed group
+    compiles
+    .docstore/policy/test.rego:5: `count` takes 1 argument, and is given 3
+    .docstore/policy/test.rego:5: `startswith` takes 2 arguments, and is given 1
+    .docstore/policy/test.rego:5: `f` takes 2 arguments, and is given 1
+    .docstore/policy/test.rego:5: `lib.approved_by_at_least` takes 1 argument, and is given 0
+    .docstore/policy/test.rego:5: there is no function `lib.approved_by_many`
+    .docstore/policy/test.rego:5: the library has no rule `rejectors`
+    .docstore/policy/test.rego:5: the library has no rule `rejectors`
+    .docstore/policy/test.rego:5: there is no rule `nothing`
+    .docstore/policy/test.rego:5: there is no `data.docstore.other.allow`: each policy stands alone, with `input` and the library
+    .docstore/policy/test.rego:5: there is no `data.users`: each policy stands alone, with `input` and the library
+    compiles
+    compiles
+    ");
+}
+
+#[test]
+fn what_the_door_takes_as_a_pattern_the_engine_takes() {
+    // The same bound on both sides, whichever pattern comes near it.
+    let engine_takes = |pattern: &str| {
+        let put_together =
+            format!("allow if regex.match(concat(\"\", [`{pattern}`, \"\"]), \"a\")\ndefault allow := false");
+        decide(&compile(&put_together), &Input::default()).is_ok()
+    };
+    let door_takes = |pattern: &str| {
+        let source = format!("package docstore.test\nallow if regex.match(`{pattern}`, \"a\")");
+        Policy::compile(FILE, &source).is_ok()
+    };
+    for class in ["a", "[a-z]", r"\d", r"\w", "(?i:k)"] {
+        let repeated = |times: u32| format!("^{class}{{{times}}}$");
+        let (mut takes, mut refuses) = (1, 20_000);
+        while takes + 1 < refuses {
+            let middle = (takes + refuses) / 2;
+            if door_takes(&repeated(middle)) { takes = middle } else { refuses = middle }
+        }
+        assert!(engine_takes(&repeated(takes)), "{class}: {takes}");
+        assert!(!engine_takes(&repeated(refuses)), "{class}: {refuses}");
+    }
+    assert_eq!(
+        failure("allow if regex.match(concat(\"\", [`\\w{200}`, \"\"]), \"a\")"),
+        ".docstore/policy/test.rego: rule `allow`: a regular expression is too large: compiled it may take at most 100 KiB"
+    );
+}
+
+#[test]
+fn who_asks_for_the_time_is_known() {
+    for (body, asks) in [
+        ("allow if time.now_ns() > 1", true),
+        ("allow if late\nlate if { x := time.now_ns(); x > 1 }", true),
+        ("allow if time.parse_rfc3339_ns(\"2020-01-01T00:00:00Z\") > 1", false),
+        ("allow := true", false),
+    ] {
+        assert_eq!(compile(body).reads_time(), asks, "{body}");
+    }
 }
 
 #[test]
