@@ -194,6 +194,53 @@ pub async fn repo_facts_and_file(
     }))
 }
 
+/// What an identity has in a repo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Who.
+    pub identity: String,
+    /// The identity's own role.
+    pub explicit_role: Option<Role>,
+    /// What the identity is in the repo's org.
+    pub org_role: Option<OrgRole>,
+    /// Whether anybody is an explicit admin of the repo.
+    pub has_admin: bool,
+}
+
+/// What some identities have in a repo.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn grants_of(executor: impl PgExecutor<'_>, repo_id: i64, identities: &[&str]) -> Result<Vec<Grants>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            wanted.identity AS "identity!",
+            own.role::text AS "explicit_role?",
+            m.role::text AS "org_role?",
+            EXISTS (SELECT 1 FROM roles a WHERE a.repo_id = $1 AND a.role = 'admin') AS "has_admin!"
+        FROM repos r
+        CROSS JOIN unnest($2::text[]) AS wanted (identity)
+        LEFT JOIN roles own ON own.repo_id = r.id AND own.identity = wanted.identity COLLATE "C"
+        LEFT JOIN org_members m ON m.org_id = r.org_id AND m.identity = wanted.identity COLLATE "C"
+        WHERE r.id = $1
+        "#,
+        repo_id,
+        identities as &[&str],
+    )
+    .fetch_all(executor)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| Grants {
+            identity: row.identity,
+            explicit_role: row.explicit_role.as_deref().and_then(|role| role.parse().ok()),
+            org_role: row.org_role.as_deref().and_then(|role| role.parse().ok()),
+            has_admin: row.has_admin,
+        })
+        .collect())
+}
+
 /// Whether an identity has any role in a live repo, of its own or by its org.
 ///
 /// # Errors

@@ -1,7 +1,12 @@
 //! Who may do what in a repo (contract, server §3).
 
+use std::collections::BTreeMap;
+
 use docstore_auth::Caller;
-use docstore_database::access::{RepoFacts, repo_facts};
+use docstore_database::{
+    Transaction,
+    access::{Grants, RepoFacts, grants_of, repo_facts},
+};
 use docstore_models::{ErrorCode, Grant, Identity, OrgRole, Repo, Role, person_behind};
 
 use crate::{Error, Operations, Result, auto_merge::AUTO_MERGE};
@@ -184,12 +189,16 @@ pub(crate) fn require_author(access: &Access, author: &str, of_what: &'static st
 /// The role of an identity in a repo, and what gives it: the explicit role, else the one that org membership gives (contract,
 /// server §3.4). The global admin is admin of repos that have no explicit admin (§3.2).
 pub(crate) fn role_and_grant(facts: &RepoFacts, global_admin: bool) -> Option<(Role, Grant)> {
-    if global_admin && !facts.has_admin {
+    role_of(facts.explicit_role, facts.org_role, global_admin && !facts.has_admin)
+}
+
+fn role_of(explicit_role: Option<Role>, org_role: Option<OrgRole>, last_resort: bool) -> Option<(Role, Grant)> {
+    if last_resort {
         return Some((Role::Admin, Grant::GlobalAdmin));
     }
-    let explicit = facts.explicit_role.map(|role| (role, Grant::Role));
+    let explicit = explicit_role.map(|role| (role, Grant::Role));
     explicit.or_else(|| {
-        facts.org_role.map(|org_role| {
+        org_role.map(|org_role| {
             let grant = if org_role == OrgRole::Owner { Grant::OrgOwner } else { Grant::OrgMember };
             (org_role.repo_role(), grant)
         })
@@ -212,6 +221,23 @@ impl Operations {
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
         let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
         self.judge(caller, repo, facts)
+    }
+
+    /// The roles that people have in a repo now; those without one are not among them.
+    pub(crate) async fn roles_of(
+        &self,
+        transaction: &mut Transaction,
+        repo_id: i64,
+        people: &[&str],
+    ) -> Result<BTreeMap<String, Role>> {
+        let global_admin = self.inner.global_admin.as_ref().map(Identity::as_str);
+        let grants = grants_of(&mut **transaction, repo_id, people).await?;
+        let role = |grants: Grants| {
+            let last_resort = global_admin == Some(&grants.identity) && !grants.has_admin;
+            let (role, _) = role_of(grants.explicit_role, grants.org_role, last_resort)?;
+            Some((grants.identity, role))
+        };
+        Ok(grants.into_iter().filter_map(role).collect())
     }
 
     /// Whether a caller who could read a repo still can; nothing when that repo is gone, whoever has its name now.

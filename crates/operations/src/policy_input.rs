@@ -3,11 +3,13 @@
 use std::collections::BTreeMap;
 
 use docstore_database::{Transaction, branches::BranchRow, commits::LatestChange, proposals::open_proposal};
-use docstore_models::{PrincipalKind, owner_of_agent};
-use docstore_policy::{CarriedReview, CompileError, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview};
+use docstore_models::{PrincipalKind, owner_of_agent, person_behind};
+use docstore_policy::{
+    CarriedReview, CompileError, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview, NO_ROLE,
+};
 
 use crate::{
-    Operations, Result,
+    Access, Operations, Result,
     gate::{Actor, GateAction},
     review_state::{ReviewState, review_state},
 };
@@ -19,7 +21,7 @@ impl Operations {
     pub(crate) async fn input(
         &self,
         transaction: &mut Transaction,
-        repo: &str,
+        access: &Access,
         actor: &Actor,
         main: &BranchRow,
         branch: &BranchRow,
@@ -35,7 +37,7 @@ impl Operations {
             actor: actor.identity.clone(),
             actor_roles: actor.role.iter().map(|role| role.as_str().to_owned()).collect(),
             action: GateAction::Merge.as_str().to_owned(),
-            repo: repo.to_owned(),
+            repo: access.repo().to_owned(),
             branch: branch.name.clone(),
             draft: branch.draft,
             changed_paths: (!paths.is_empty()).then(|| paths.iter().map(|path| (*path).to_owned()).collect()),
@@ -58,7 +60,36 @@ impl Operations {
             input.last_pusher = Some(actor.identity.clone());
         }
         describe(&mut input, &review);
+        self.tell_roles(transaction, access.repo_id(), actor, &mut input).await?;
         Ok((input, review, owners.unreadable))
+    }
+
+    /// Writes into a document which role everybody in it has now: what somebody said may not count who has lost it since.
+    async fn tell_roles(
+        &self,
+        transaction: &mut Transaction,
+        repo_id: i64,
+        actor: &Actor,
+        input: &mut Input,
+    ) -> Result<()> {
+        let has_roles = |principal: &InputPrincipal| {
+            [PrincipalKind::Person, PrincipalKind::Agent].iter().any(|kind| principal.kind == kind.as_str())
+        };
+        let others = input.principals.iter().filter(|(identity, of)| **identity != input.actor && has_roles(of));
+        let mut people: Vec<&str> = others.map(|(identity, _)| person_behind(identity)).collect();
+        people.sort_unstable();
+        people.dedup();
+        let roles =
+            if people.is_empty() { BTreeMap::new() } else { self.roles_of(transaction, repo_id, &people).await? };
+        for (identity, principal) in &mut input.principals {
+            let role = match *identity == input.actor {
+                true => actor.role.as_ref(),
+                false if has_roles(principal) => roles.get(person_behind(identity)),
+                false => None,
+            };
+            principal.role = Some(role.map_or(NO_ROLE, |role| role.as_str()).to_owned());
+        }
+        Ok(())
     }
 }
 
@@ -109,6 +140,7 @@ fn describe(input: &mut Input, review: &ReviewState) {
         principals.entry(identity.clone()).or_insert_with(|| InputPrincipal {
             kind: PrincipalKind::of(identity).as_str().to_owned(),
             on_behalf_of: owner_of_agent(identity).map(str::to_owned),
+            role: None,
         });
     }
     if let Some(actor) = principals.get_mut(&input.actor) {

@@ -118,7 +118,14 @@ pub struct InputPrincipal {
     pub kind: String,
     /// The person who owns the agent.
     pub on_behalf_of: Option<String>,
+    /// The role in the repo as it is now, of an agent that of its owner: `reader` to `admin`, or [`NO_ROLE`]. Absent where it
+    /// is not known: in documents of before it was told, and in test cases that are about something else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub role: Option<String>,
 }
+
+/// The role of whoever has none.
+pub const NO_ROLE: &str = "none";
 
 /// An override that was asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

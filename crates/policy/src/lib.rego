@@ -23,6 +23,7 @@ rejecters contains review.reviewer if {
 head_approvers contains review.reviewer if {
 	some review in latest_reviews
 	review.status == "approved"
+	may_review(review.reviewer)
 }
 
 # Who approved an earlier head whose change is byte for byte the same, on paths that main has left alone since.
@@ -32,6 +33,7 @@ carried_approvers contains review.reviewer if {
 	review.identical == true
 	count(review.moved_paths) == 0
 	not reviewed_head(review.reviewer)
+	may_review(review.reviewer)
 }
 
 # Who approved an earlier head, and has to look again.
@@ -40,6 +42,7 @@ stale_approvers contains review.reviewer if {
 	review.status == "approved"
 	not review.reviewer in carried_approvers
 	not reviewed_head(review.reviewer)
+	may_review(review.reviewer)
 }
 
 reviewed_head(reviewer) if last_word[reviewer] >= 0
@@ -58,6 +61,12 @@ contributors contains identity if {
 contributors contains input.last_pusher if {
 	is_string(input.last_pusher)
 }
+
+# The role that somebody has in the repo now. Documents of before it was told do not say.
+role(identity) := object.get(object.get(input.principals, identity, {}), "role", "unknown")
+
+# Whoever lost the role that reviewing takes approves nothing any more. What they rejected stays rejected.
+may_review(identity) if not role(identity) in {"none", "reader"}
 
 # The kind of a principal: person, agent, job or system.
 kind(identity) := object.get(object.get(input.principals, identity, {}), "kind", "person")

@@ -7,8 +7,9 @@
 //!
 //! [`Policy::compile`] takes the text of one file. It is refused at this door, with file and line, when it does not
 //! parse, is not a package `docstore.<name>`, has no rule `allow`, imports another policy, or calls what would make its
-//! answer depend on anything but the document: the network, chance, or the environment. `time.now_ns` is allowed, and
-//! tells the time that the evaluation was given.
+//! answer depend on anything but the document: the network, chance, or the environment. So is what could never work: a
+//! rule or function that is not there, a call with the wrong number of arguments, a regular expression that the engine does
+//! not take. `time.now_ns` is allowed, and tells the time that the evaluation was given.
 //!
 //! [`Policy::decide`] runs it. The engine (regorus, hidden behind this crate's types) compiles Rego to a byte code of its
 //! own, and counts each instruction: a loop that does not end is stopped by that count, the same on a fast and a slow
@@ -37,13 +38,17 @@ mod decide;
 mod door;
 mod guard;
 mod input;
+mod library;
 mod owners;
+mod patterns;
 mod starter;
 
 pub use cases::{Case, CaseFailure, CaseFile, run_cases};
 pub use decide::{Decision, EvaluationError, Limits, PreparedInput, STACK_BYTES};
 pub use door::{CompileError, POLICY_BYTES_MAX, Policy};
-pub use input::{CarriedReview, Input, InputCheckRun, InputOverride, InputPrincipal, InputProposal, InputReview};
+pub use input::{
+    CarriedReview, Input, InputCheckRun, InputOverride, InputPrincipal, InputProposal, InputReview, NO_ROLE,
+};
 pub use owners::{OWNERS_FILE, OwnersTree, is_owners_file, owners_candidates, parse_owners};
 pub use starter::{STARTER, StarterFile};
 

@@ -1,6 +1,7 @@
 //! Policies: `/repos/{repo}/-/branch/{branch}/status`, `/why` and `/agent-context`, `/policies/…`, `/orgs/{org}/policies`,
 //! and the gate that everything which moves `main` goes through.
 
+mod document;
 mod everywhere;
 mod gate;
 mod kept;
