@@ -211,7 +211,7 @@ impl Operations {
             branches: counts.branches,
         };
         let answer = self.finish(write, answer).await?;
-        self.policy_cache().forget(&[hash]);
+        self.forget_policies(&[hash]);
         self.delete_blob_now(blob_key).await;
         Ok(answer)
     }
@@ -267,12 +267,21 @@ impl Operations {
 
     /// Forgets compiled policies whose text was obliterated, by whichever process.
     pub(crate) async fn forget_obliterated_policies(&self) -> Result<()> {
-        let kept = self.policy_cache().hashes();
+        let mut kept = self.policy_cache().hashes();
+        kept.extend(self.evaluator().kept());
         if !kept.is_empty() {
             let gone = obliterations::obliterated_anywhere(self.pool(), &kept).await?;
-            self.policy_cache().forget(&gone);
+            if !gone.is_empty() {
+                self.forget_policies(&gone);
+            }
         }
         Ok(())
+    }
+
+    /// Forgets texts of policies here and in the processes that evaluate them.
+    fn forget_policies(&self, hashes: &[ContentHash]) {
+        self.policy_cache().forget(hashes);
+        self.evaluator().forget(hashes);
     }
 }
 

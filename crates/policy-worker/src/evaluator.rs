@@ -2,7 +2,7 @@
 
 use std::{
     borrow::Cow,
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -66,6 +66,7 @@ pub struct CheckedPolicy {
     source: String,
     name: String,
     shadow: bool,
+    reads_time: bool,
 }
 
 impl CheckedPolicy {
@@ -81,10 +82,22 @@ impl CheckedPolicy {
         &self.file
     }
 
+    /// The hash of its text.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
     /// Whether its place says that it is only tried out.
     #[must_use]
     pub fn is_in_shadow(&self) -> bool {
         self.shadow
+    }
+
+    /// Whether it asks for the time: the same document may be judged otherwise later.
+    #[must_use]
+    pub fn reads_time(&self) -> bool {
+        self.reads_time
     }
 
     /// How long its text is.
@@ -190,8 +203,16 @@ struct Inner {
     program: Program,
     time: Duration,
     turns: Turns,
-    idle: Mutex<Vec<Worker>>,
+    idle: Mutex<Idle>,
     stopped: Mutex<HashMap<StoppedPolicy, (Instant, End)>>,
+}
+
+/// Workers that have nothing to do.
+#[derive(Default)]
+struct Idle {
+    workers: Vec<Worker>,
+    /// How often texts had to be forgotten. A worker that was busy then is not kept.
+    forgotten: u64,
 }
 
 /// On whose behalf, its file, and the hash of its text.
@@ -246,6 +267,7 @@ impl Evaluator {
                     return Ok(compiled.map(|facts| CheckedPolicy {
                         name: facts.name,
                         shadow: facts.shadow,
+                        reads_time: facts.reads_time,
                         file,
                         hash,
                         source,
@@ -354,18 +376,43 @@ impl Evaluator {
 
     /// The worker that was used last, since it knows most; or a new one.
     fn worker(&self, must_be_new: bool) -> Result<Worker, Failure> {
-        if !must_be_new && let Some(worker) = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner).pop() {
-            return Ok(worker);
-        }
+        let forgotten = {
+            let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+            if !must_be_new && let Some(worker) = idle.workers.pop() {
+                return Ok(worker);
+            }
+            idle.forgotten
+        };
         observe_start();
-        Worker::start(&self.0.program).map_err(Failure::CannotStart)
+        Worker::start(&self.0.program, forgotten).map_err(Failure::CannotStart)
     }
 
     fn give_back(&self, worker: Worker) {
         let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if worker.questions < QUESTIONS_MAX && idle.len() < IDLE_WORKERS_MAX {
-            idle.push(worker);
+        if worker.questions < QUESTIONS_MAX
+            && idle.workers.len() < IDLE_WORKERS_MAX
+            && worker.forgotten == idle.forgotten
+        {
+            idle.workers.push(worker);
         }
+    }
+
+    /// The hashes of the texts that workers may keep, beside those that are busy.
+    #[must_use]
+    pub fn kept(&self) -> HashSet<[u8; 32]> {
+        let idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.workers.iter().flat_map(|worker| worker.seen.iter().copied()).collect()
+    }
+
+    /// Forgets texts: workers that may keep one of them end, and with them their memory; a busy one when it is done.
+    pub fn forget(&self, hashes: &[[u8; 32]]) {
+        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.forgotten += 1;
+        let forgotten = idle.forgotten;
+        idle.workers.retain_mut(|worker| {
+            worker.forgotten = forgotten;
+            !hashes.iter().any(|hash| worker.seen.contains(hash))
+        });
     }
 
     /// Does not ask policies that were stopped a moment ago.

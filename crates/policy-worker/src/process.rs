@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::HashSet,
     ffi::OsString,
     fmt, io,
     os::{fd::OwnedFd, unix::process::ExitStatusExt},
@@ -125,11 +126,15 @@ pub(crate) struct Worker {
     last_words: JoinHandle<Vec<u8>>,
     /// How many questions it was asked.
     pub(crate) questions: usize,
+    /// The hashes of the texts that it has seen.
+    pub(crate) seen: HashSet<[u8; 32]>,
+    /// How often texts had been forgotten when it was last known to have none of those.
+    pub(crate) forgotten: u64,
 }
 
 impl Worker {
     /// Starts one. It gets nothing of this process but its end of a pair of sockets.
-    pub(crate) fn start(program: &Program) -> io::Result<Self> {
+    pub(crate) fn start(program: &Program, forgotten: u64) -> io::Result<Self> {
         let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
         ours.set_nonblocking(true)?;
         let mut child = Command::new(&program.path)
@@ -146,7 +151,14 @@ impl Worker {
             .spawn()?;
         let codec = LengthDelimitedCodec::builder().max_frame_length(FRAME_BYTES_MAX).new_codec();
         let last_words = tokio::spawn(keep_last_words(child.stderr.take()));
-        Ok(Self { child, frames: Framed::new(UnixStream::from_std(ours)?, codec), last_words, questions: 0 })
+        Ok(Self {
+            child,
+            frames: Framed::new(UnixStream::from_std(ours)?, codec),
+            last_words,
+            questions: 0,
+            seen: HashSet::new(),
+            forgotten,
+        })
     }
 
     /// Whether a text is a policy.
@@ -157,6 +169,7 @@ impl Worker {
         time: Duration,
     ) -> Result<Result<Facts, CompileError>, Gone> {
         self.questions += 1;
+        self.seen.insert(key.hash);
         let question =
             Question::Compile { key: key.clone(), source: Cow::Borrowed(source), milliseconds: milliseconds(time) };
         self.ask(&question).await?;
@@ -174,6 +187,7 @@ impl Worker {
         decided: &mut Vec<Result<Decision, EvaluationError>>,
     ) -> Result<(), Gone> {
         self.questions += 1;
+        self.seen.extend(job.policies.iter().map(|(key, _)| key.hash));
         let policies = job.policies.iter().map(|(key, _)| key.clone()).collect();
         let question = Question::Decide { policies, input: job.input, now: job.now, milliseconds: milliseconds(time) };
         self.ask(&question).await?;

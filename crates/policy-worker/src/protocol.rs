@@ -61,4 +61,5 @@ pub(crate) enum Answer {
 pub(crate) struct Facts {
     pub(crate) name: String,
     pub(crate) shadow: bool,
+    pub(crate) reads_time: bool,
 }

@@ -110,8 +110,11 @@ impl Evaluation {
                 Question::Compile { key, source, milliseconds } => {
                     grant_processor(milliseconds)?;
                     let compiled = self.compile(&key, &source);
-                    let facts =
-                        |policy: Policy| Facts { name: policy.name().to_owned(), shadow: policy.is_in_shadow() };
+                    let facts = |policy: Policy| Facts {
+                        name: policy.name().to_owned(),
+                        shadow: policy.is_in_shadow(),
+                        reads_time: policy.reads_time(),
+                    };
                     self.answer(&Answer::Compiled(compiled.map(facts)))?;
                 }
                 Question::Decide { policies, input, now, milliseconds } => {

@@ -5,4 +5,5 @@
 mod confinement;
 mod endings;
 mod fairness;
+mod forgetting;
 mod support;
