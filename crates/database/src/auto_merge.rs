@@ -1,7 +1,9 @@
 //! Which branches are to be looked at, because they want to merge by themselves and something happened.
 //!
-//! Triggers write the rows (`migrations/0012_auto_merge.up.sql`). A server claims one by moving its time ahead, so that one
-//! which dies in between only delays it. What makes sure that a branch merges once is the lock of the merge itself.
+//! Triggers write the rows (`migrations/0012_auto_merge.up.sql`). Repos take turns: a server takes the turn of a repo, and in
+//! it claims a branch by moving its time ahead. So one repo has one place, however many of its branches are due, and one that
+//! has had its turn comes after all that wait. A server that dies delays the repo until its turn runs out. What makes sure
+//! that a branch merges once is the lock of the merge itself.
 
 use chrono::{DateTime, Utc};
 use sqlx::PgExecutor;
@@ -26,19 +28,123 @@ pub struct DueBranch {
     pub attempts: i32,
 }
 
-/// Takes the branch that is due longest, for so many seconds.
+/// The turn of a repo. Whoever has it is the only one who looks at branches of the repo.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RepoTurn {
+    /// The repo.
+    pub repo_id: i64,
+    /// When it runs out; by this it is known again.
+    held_until: DateTime<Utc>,
+}
+
+/// What came of asking for a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NextTurn {
+    /// Nobody waits, or those who wait have servers at them.
+    Nobody,
+    /// Another server was faster; the next one may be free.
+    Lost,
+    /// It is the caller's.
+    Taken(RepoTurn),
+}
+
+/// Takes the turn of the repo that waits longest with a branch that is due, for so many seconds.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn claim_due(executor: impl PgExecutor<'_>, lease_seconds: i32) -> Result<Option<DueBranch>> {
+pub async fn take_turn(executor: impl PgExecutor<'_>, lease_seconds: i32) -> Result<NextTurn> {
+    let row = sqlx::query!(
+        r#"
+        WITH RECURSIVE waiting AS (
+            -- From one repo to the next in the index, without reading all that is due in it.
+            (SELECT repo_id, due_at FROM auto_merges_due ORDER BY repo_id, due_at LIMIT 1)
+            UNION ALL
+            SELECT following.repo_id, following.due_at
+            FROM waiting w
+            CROSS JOIN LATERAL (
+                SELECT d.repo_id, d.due_at FROM auto_merges_due d
+                WHERE d.repo_id > w.repo_id
+                ORDER BY d.repo_id, d.due_at
+                LIMIT 1
+            ) following
+        ),
+        next AS (
+            SELECT w.repo_id
+            FROM waiting w
+            LEFT JOIN auto_merge_turns t ON t.repo_id = w.repo_id
+            WHERE w.due_at <= now() AND (t.held_until IS NULL OR t.held_until <= now())
+            -- It waits since something is due, but not for longer than since its last turn.
+            ORDER BY greatest(w.due_at, t.held_until), w.repo_id
+            LIMIT 1
+        ),
+        taken AS (
+            INSERT INTO auto_merge_turns (repo_id, held_until)
+            SELECT n.repo_id, now() + make_interval(secs => $1) FROM next n
+            ON CONFLICT (repo_id) DO UPDATE SET held_until = excluded.held_until
+                WHERE auto_merge_turns.held_until <= now()
+            RETURNING repo_id, held_until
+        )
+        SELECT n.repo_id AS "repo_id!", t.held_until AS "held_until?"
+        FROM next n
+        LEFT JOIN taken t ON t.repo_id = n.repo_id
+        "#,
+        f64::from(lease_seconds),
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(match row {
+        None => NextTurn::Nobody,
+        Some(row) => match row.held_until {
+            None => NextTurn::Lost,
+            Some(held_until) => NextTurn::Taken(RepoTurn { repo_id: row.repo_id, held_until }),
+        },
+    })
+}
+
+/// Gives a turn back. The repo comes after all that wait now.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn give_back_turn(executor: impl PgExecutor<'_>, turn: &RepoTurn) -> Result<()> {
+    sqlx::query!(
+        "UPDATE auto_merge_turns SET held_until = now() WHERE repo_id = $1 AND held_until = $2",
+        turn.repo_id,
+        turn.held_until,
+    )
+    .execute(executor)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a turn in which there was nothing to do; the repo may be gone.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn forget_turn(executor: impl PgExecutor<'_>, turn: &RepoTurn) -> Result<()> {
+    sqlx::query!("DELETE FROM auto_merge_turns WHERE repo_id = $1 AND held_until = $2", turn.repo_id, turn.held_until,)
+        .execute(executor)
+        .await?;
+    Ok(())
+}
+
+/// Takes the branch that is due longest in the repo whose turn it is, for so many seconds. One that somebody is just noting
+/// is left for the next turn.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn claim_due(
+    executor: impl PgExecutor<'_>,
+    turn: &RepoTurn,
+    lease_seconds: i32,
+) -> Result<Option<DueBranch>> {
     let row = sqlx::query!(
         r#"
         WITH claimed AS (
             UPDATE auto_merges_due d
-            SET due_at = now() + make_interval(secs => $1), attempts = d.attempts + 1
+            SET due_at = now() + make_interval(secs => $2), attempts = d.attempts + 1
             WHERE d.branch_id = (
                 SELECT branch_id FROM auto_merges_due
-                WHERE due_at <= now()
+                WHERE repo_id = $1 AND due_at <= now()
                 ORDER BY due_at
                 LIMIT 1
                 FOR UPDATE SKIP LOCKED
@@ -55,6 +161,7 @@ pub async fn claim_due(executor: impl PgExecutor<'_>, lease_seconds: i32) -> Res
         JOIN branches b ON b.id = c.branch_id
         JOIN repos r ON r.id = b.repo_id
         "#,
+        turn.repo_id,
         f64::from(lease_seconds),
     )
     .fetch_optional(executor)
@@ -109,15 +216,20 @@ pub async fn postpone_due(executor: impl PgExecutor<'_>, due: &DueBranch, second
     Ok(())
 }
 
-/// How many branches are due.
+/// How many branches of a repo are to merge by themselves.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn count_due(executor: impl PgExecutor<'_>) -> Result<i64> {
-    let row = sqlx::query!(r#"SELECT count(*) AS "count!" FROM auto_merges_due WHERE due_at <= now()"#)
-        .fetch_one(executor)
-        .await?;
-    Ok(row.count)
+pub async fn count_wishes(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!" FROM branches
+        WHERE repo_id = $1 AND auto_merge AND status = 'active' AND deleted_at IS NULL
+        "#,
+        repo_id,
+    )
+    .fetch_one(executor)
+    .await?)
 }
 
 /// Who asked for a branch to merge by itself; nobody when it shall not.

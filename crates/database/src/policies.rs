@@ -189,6 +189,8 @@ pub struct NewVerdict<'a> {
     pub results: &'a [PolicyResult],
     /// The document, unless it is too large.
     pub input: Option<&'a serde_json::Value>,
+    /// Whether it is to be kept also when the newest decision about the branch was the same.
+    pub even_if_repeated: bool,
 }
 
 /// Keeps a decision.
@@ -202,7 +204,21 @@ pub async fn store_verdict(executor: impl PgExecutor<'_>, verdict: &NewVerdict<'
             id, repo_id, branch_id, action, actor, on_behalf_of, outcome, head_sequence, sequence, override_reason,
             results, input
         )
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        SELECT
+            $1::uuid, $2::bigint, $3::bigint, $4::text, $5::text, $6::text, $7::text, $8::bigint, $9::bigint, $10::text,
+            $11::jsonb, $12::jsonb
+        WHERE $13::boolean OR NOT EXISTS (
+            SELECT FROM (
+                SELECT * FROM policy_verdicts v WHERE v.branch_id = $3 ORDER BY v.id DESC LIMIT 1
+            ) newest
+            WHERE newest.action = $4
+                AND newest.actor = $5
+                AND newest.on_behalf_of IS NOT DISTINCT FROM $6
+                AND newest.outcome = $7
+                AND newest.head_sequence = $8
+                AND newest.results = $11
+                AND newest.input IS NOT DISTINCT FROM $12
+        )
         "#,
         Uuid::now_v7(),
         verdict.repo_id,
@@ -216,6 +232,7 @@ pub async fn store_verdict(executor: impl PgExecutor<'_>, verdict: &NewVerdict<'
         verdict.override_reason,
         Json(verdict.results) as _,
         verdict.input,
+        verdict.even_if_repeated,
     )
     .execute(executor)
     .await?;
@@ -303,6 +320,30 @@ pub async fn list_verdicts(
     Ok(rows.into_iter().map(Verdict::from).collect())
 }
 
+/// The newest decision about a branch.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn newest_verdict(executor: impl PgExecutor<'_>, branch_id: i64) -> Result<Option<Verdict>> {
+    let row = sqlx::query_as!(
+        RawVerdict,
+        r#"
+        SELECT
+            v.id, v.action, b.name AS branch, v.actor, v.on_behalf_of, v.outcome, v.head_sequence, v.sequence,
+            v.override_reason, v.results AS "results: Json<Vec<PolicyResult>>", v.created_at
+        FROM policy_verdicts v
+        JOIN branches b ON b.id = v.branch_id
+        WHERE v.branch_id = $1
+        ORDER BY v.id DESC
+        LIMIT 1
+        "#,
+        branch_id,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row.map(Verdict::from))
+}
+
 /// A decision with the document that it was made by.
 #[derive(Clone, Debug)]
 pub struct StoredInput {
@@ -359,6 +400,32 @@ pub async fn stored_inputs(
             created_at: row.created_at,
         })
         .collect())
+}
+
+/// How many decisions have no document, among those before one and not before another.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn count_without_input(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    before: Option<Uuid>,
+    not_before: Option<Uuid>,
+) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "count!" FROM policy_verdicts
+        WHERE repo_id = $1
+            AND input IS NULL
+            AND ($2::uuid IS NULL OR id < $2)
+            AND ($3::uuid IS NULL OR id >= $3)
+        "#,
+        repo_id,
+        before,
+        not_before,
+    )
+    .fetch_one(executor)
+    .await?)
 }
 
 /// Forgets refusals that are older than so many days, and what was carried out that is older than so many, at most so many

@@ -144,12 +144,8 @@ pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<
     sqlx::query!("DELETE FROM required_checks WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM policy_verdicts WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM obliterations WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!(
-        "DELETE FROM auto_merges_due d USING branches b WHERE b.repo_id = $1 AND d.branch_id = b.id",
-        repo_id,
-    )
-    .execute(&mut *connection)
-    .await?;
+    sqlx::query!("DELETE FROM auto_merges_due WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    sqlx::query!("DELETE FROM auto_merge_turns WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM token_repos WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
     sqlx::query!("DELETE FROM repo_secrets WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;

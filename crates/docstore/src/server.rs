@@ -132,7 +132,10 @@ impl Server {
         });
         tasks.spawn("maintenance", move |shutdown| maintain(operations.clone(), interval, shutdown));
         let woken = committed.clone();
-        tasks.spawn("auto-merge", move |shutdown| auto_merge(merging.clone(), woken.clone(), shutdown));
+        tasks.spawn("auto-merge", move |shutdown| {
+            let (merging, woken) = (merging.clone(), woken.clone());
+            async move { merging.merge_by_itself_until(&woken, shutdown.wait_owned()).await }
+        });
         let served = tokio::spawn(serve_until(listener, router, settings, shutdown, tasks, events));
         Ok(Self { address, served })
     }
@@ -205,29 +208,6 @@ async fn maintain(operations: Operations, interval: Duration, shutdown: Shutdown
         tokio::select! {
             () = shutdown.wait() => return,
             () = tokio::time::sleep(interval) => {}
-        }
-    }
-}
-
-/// How often branches that merge by themselves are looked for, beside after each commit of this process: other processes
-/// commit as well, and some branches are due at a time.
-const AUTO_MERGE_INTERVAL: Duration = Duration::from_secs(2);
-
-/// Merges what is to merge by itself, round after round. A commit during a round is not missed: its permit is kept.
-async fn auto_merge(operations: Operations, committed: Arc<Notify>, shutdown: Shutdown) {
-    while !shutdown.is_begun() {
-        match operations.auto_merge().await {
-            Ok(done) if done.merged > 0 => tracing::info!(merged = done.merged, "branches merged by themselves"),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(
-                error = &error as &(dyn std::error::Error + 'static),
-                "looking at branches that merge by themselves failed, trying again later"
-            ),
-        }
-        tokio::select! {
-            () = shutdown.wait() => return,
-            () = committed.notified() => {}
-            () = tokio::time::sleep(AUTO_MERGE_INTERVAL) => {}
         }
     }
 }

@@ -78,7 +78,7 @@ pub enum EventData {
         branch: String,
         sequence: i64,
         merged_by: String,
-        /// What the policies said; absent for automatic merges.
+        /// What the policies said.
         #[serde(skip_serializing_if = "Option::is_none")]
         branch_status: Option<MergeStatus>,
         /// On whose behalf it merged by itself. Additive.

@@ -1,19 +1,29 @@
 //! Branches that merge by themselves.
 //!
 //! Whatever could let a branch merge leaves a row in its own transaction (`migrations/0012_auto_merge.up.sql`), so nothing
-//! is missed while no process runs. Each server takes such rows one after the other, and tries the merge that a person
-//! would: the same code, the same gate, the same locks. Several servers may look at one branch; the lock lets one merge it.
+//! is missed while no process runs. Each server looks at some such branches at a time, and tries the merge that a person
+//! would: the same code, the same gate, the same locks. Repos take turns, over all servers: at most one branch of a repo is
+//! looked at at a time, and whichever repo waits longest comes next. So nobody waits for a repo with a thousand branches and
+//! slow policies for longer than it takes to look at one of them.
 //!
 //! It happens on behalf of whoever asked for it, as long as that person may merge, and under the name `auto-merge`. A
 //! conflict ends the wish, since only a person can resolve it. So does the end of the agent that asked, and a change of the
-//! branch by somebody who may not merge: what was asked for is what was there to be seen. Where policies say no, the branch
-//! waits for what happens next, and is looked at again after a while, because a policy may go by the time.
+//! branch by somebody who may not merge: what was asked for is what was there to be seen. Where policies say no, that is
+//! kept like a refusal, and the branch waits for what happens next. It is looked at again after a while if a policy goes by
+//! the time, since nothing needs to happen then.
+
+use std::time::Duration;
 
 use docstore_database::{
-    auto_merge::{self, DueBranch},
+    auto_merge::{self, DueBranch, NextTurn, RepoTurn},
     branches::{LockedBranch, lock_branch},
 };
 use docstore_models::{Action, BranchStatus, ErrorCode, EventData, MAIN_BRANCH, MergeRequest, PrincipalKind, Role};
+use tokio::{
+    sync::Notify,
+    task::{JoinError, JoinSet},
+    time::sleep,
+};
 
 use crate::{
     Access, Error, Maintainer, Operations, Result,
@@ -24,9 +34,18 @@ use crate::{
 /// The author of automatic merges.
 pub(crate) const AUTO_MERGE: &str = "auto-merge";
 
+/// How many branches may wait in one repo to merge by themselves: each commit to `main` has all of them looked at. Requests
+/// that run at once may go a little beyond.
+pub(crate) const AUTO_MERGES_PER_REPO_MAX: i64 = 1_000;
+/// How many branches a server looks at at a time, each of another repo. Each takes a connection and evaluates policies, of
+/// which there are more for those who wait for an answer.
+const LOOKS_AT_ONCE_MAX: usize = 4;
+/// How often branches are looked for, beside after each commit of this process: other processes commit as well, and some
+/// branches are due at a time.
+const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a server has for one branch before another one looks at it: longer than any merge takes.
 const CLAIM_SECONDS: i32 = 120;
-/// When a branch that policies hold up is looked at again, though nothing happened.
+/// When a branch that policies hold up is looked at again, though nothing happened: one of them goes by the time.
 const LOOK_AGAIN_SECONDS: i32 = 15 * 60;
 /// How long a branch is put off whose merge failed for another reason than the branch itself; doubled each time.
 const FAILED_SECONDS: i32 = 5;
@@ -51,25 +70,92 @@ enum Outcome {
     Wait(i32),
 }
 
+/// A branch to look at, in the turn of its repo.
+struct Claim {
+    turn: RepoTurn,
+    due: DueBranch,
+}
+
 impl Operations {
-    /// Looks at every branch that is due.
+    /// Merges what is to merge by itself until shutdown, and then lets every look that is under way end. `committed` tells
+    /// that this process has committed something.
+    pub async fn merge_by_itself_until(&self, committed: &Notify, shutdown: impl Future<Output = ()>) {
+        let mut looks = JoinSet::new();
+        tokio::pin!(shutdown);
+        loop {
+            while looks.len() < LOOKS_AT_ONCE_MAX {
+                match self.claim_due().await {
+                    Ok(Some(claim)) => {
+                        let this = self.clone();
+                        looks.spawn(async move { this.look_at(claim).await });
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        log_failure(&error);
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = &mut shutdown => break,
+                () = committed.notified() => {}
+                Some(ended) = looks.join_next() => look_ended(ended),
+                () = sleep(LOOK_INTERVAL) => {}
+            }
+            while let Some(ended) = looks.try_join_next() {
+                look_ended(ended);
+            }
+        }
+        while let Some(ended) = looks.join_next().await {
+            look_ended(ended);
+        }
+    }
+
+    /// Looks at every branch that is due, one after the other.
     ///
     /// # Errors
     /// When the database cannot answer; what was done stays done.
     pub async fn auto_merge(&self) -> Result<AutoMerges> {
         let mut done = AutoMerges::default();
-        while let Some(due) = auto_merge::claim_due(self.pool(), CLAIM_SECONDS).await? {
+        while let Some(claim) = self.claim_due().await? {
             done.considered += 1;
-            match self.consider_due(&due).await {
-                Outcome::Merged => {
-                    done.merged += 1;
-                    auto_merge::finish_due(self.pool(), &due).await?;
-                }
-                Outcome::Done => auto_merge::finish_due(self.pool(), &due).await?,
-                Outcome::Wait(seconds) => auto_merge::postpone_due(self.pool(), &due, seconds).await?,
-            }
+            done.merged += usize::from(self.look_at(claim).await?);
         }
         Ok(done)
+    }
+
+    /// The branch that is due longest of the repo that waits longest.
+    async fn claim_due(&self) -> Result<Option<Claim>> {
+        let mut empty = Vec::new();
+        loop {
+            let turn = match auto_merge::take_turn(self.pool(), CLAIM_SECONDS).await? {
+                NextTurn::Nobody => return Ok(None),
+                NextTurn::Lost => continue,
+                NextTurn::Taken(turn) => turn,
+            };
+            if let Some(due) = auto_merge::claim_due(self.pool(), &turn, CLAIM_SECONDS).await? {
+                return Ok(Some(Claim { turn, due }));
+            }
+            if empty.contains(&turn.repo_id) {
+                auto_merge::give_back_turn(self.pool(), &turn).await?;
+                return Ok(None);
+            }
+            // Somebody else was done with it in between, or whoever notes the branch has not committed yet.
+            auto_merge::forget_turn(self.pool(), &turn).await?;
+            empty.push(turn.repo_id);
+        }
+    }
+
+    /// Tries to merge a branch, and says whether it did.
+    async fn look_at(&self, claim: Claim) -> Result<bool> {
+        let Claim { turn, due } = claim;
+        let outcome = self.consider_due(&due).await;
+        match outcome {
+            Outcome::Merged | Outcome::Done => auto_merge::finish_due(self.pool(), &due).await?,
+            Outcome::Wait(seconds) => auto_merge::postpone_due(self.pool(), &due, seconds).await?,
+        }
+        auto_merge::give_back_turn(self.pool(), &turn).await?;
+        Ok(matches!(outcome, Outcome::Merged))
     }
 
     async fn consider_due(&self, due: &DueBranch) -> Outcome {
@@ -83,7 +169,7 @@ impl Operations {
             Err(error) => error,
         };
         match error {
-            Error::PolicyDenied(_) => Outcome::Wait(LOOK_AGAIN_SECONDS),
+            Error::PolicyDenied(denial) if denial.goes_by_time() => Outcome::Wait(LOOK_AGAIN_SECONDS),
             Error::Unavailable(..) | Error::OutcomeUnknown(_) | Error::Internal(_) | Error::PolicyFailed(_) => {
                 tracing::warn!(
                     error = &error as &(dyn std::error::Error + 'static),
@@ -95,7 +181,8 @@ impl Operations {
                 let doubled = FAILED_SECONDS.saturating_mul(1_i32 << due.attempts.clamp(0, 10));
                 Outcome::Wait(doubled.min(FAILED_SECONDS_MAX))
             }
-            // A draft, a branch that has ended, a person who may not merge: the next change of it is noted.
+            // A draft, a branch that has ended, a person who may not merge, policies that say no to what is there: the next
+            // change of it is noted.
             _ => {
                 tracing::debug!(%error, repo = due.repo, branch = due.branch, "not merged by itself");
                 Outcome::Done
@@ -118,13 +205,13 @@ impl Operations {
             no_override: Some("nothing overrides by itself"),
         };
         let request = MergeRequest { branch: due.branch.clone(), ..MergeRequest::default() };
-        match self.merge_as(maintainer, &actor, None, &request, Some(asked_by)).await {
+        let merged = self.merge_as(maintainer, &actor, None, &request, Some(asked_by)).await;
+        match self.keep_automatic_refusal(maintainer, merged).await {
             Ok(_) => Ok(()),
             Err(error @ Error::Conflicts(_)) => {
                 self.give_up_auto_merge(maintainer, due, asked_by, "merge conflict").await?;
                 Err(error)
             }
-            // Not kept, as nobody tried: a branch that waits is looked at again and again.
             Err(error) => Err(error),
         }
     }
@@ -151,6 +238,25 @@ impl Operations {
         write.note(Some(maintainer.repo_id()), &event)?;
         self.finish(write, ()).await
     }
+}
+
+fn look_ended(ended: Result<Result<bool>, JoinError>) {
+    match ended {
+        Ok(Ok(true)) => tracing::info!("a branch merged by itself"),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => log_failure(&error),
+        Err(error) => tracing::error!(
+            error = &error as &(dyn std::error::Error + 'static),
+            "looking at a branch that merges by itself broke off, its repo waits until its turn runs out"
+        ),
+    }
+}
+
+fn log_failure(error: &Error) {
+    tracing::warn!(
+        error = error as &(dyn std::error::Error + 'static),
+        "looking at branches that merge by themselves failed, trying again later"
+    );
 }
 
 /// Takes back somebody else's wish that a locked branch merge by itself, when the caller changes the branch and may not

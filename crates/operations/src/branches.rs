@@ -13,6 +13,8 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Access, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, Writer,
+    auto_merge::AUTO_MERGES_PER_REPO_MAX,
+    limits::reached,
     proposals::abandon_proposal,
     write::{Write, begin},
 };
@@ -185,7 +187,7 @@ impl Operations {
     /// Sets or clears the flag to merge by itself.
     ///
     /// # Errors
-    /// On `main`; `BRANCH_NOT_FOUND`; `PRECONDITION_FAILED`.
+    /// On `main`; `BRANCH_NOT_FOUND`; `PRECONDITION_FAILED`; `CONFLICT` when too many wait already.
     pub async fn set_auto_merge(
         &self,
         writer: &Writer,
@@ -207,6 +209,19 @@ impl Operations {
         // Whoever asks again takes it over: it happens on their behalf.
         let asked_by = auto_merge::asked_by(&mut *write.transaction, locked.branch.id).await?;
         let asks = enable.then(|| writer.identity());
+        if enable && !locked.branch.auto_merge {
+            let waiting = auto_merge::count_wishes(&mut *write.transaction, writer.repo_id()).await?;
+            if waiting >= AUTO_MERGES_PER_REPO_MAX {
+                reached("auto_merges");
+                return Err(Error::refused(
+                    ErrorCode::Conflict,
+                    format!(
+                        "{AUTO_MERGES_PER_REPO_MAX} branches of the repo wait to merge by themselves already; take a wish \
+                         back first, with ds auto-merge disable"
+                    ),
+                ));
+            }
+        }
         if locked.branch.auto_merge != enable || asked_by.as_deref() != asks {
             auto_merge::set_auto_merge(&mut *write.transaction, &locked, asks).await?;
         }

@@ -9,7 +9,7 @@
 //! that cannot be read, would block what comes after it.
 //!
 //! A refusal is kept, with its document and the event `merge.blocked`, in a transaction of its own, since that of the
-//! change is rolled back.
+//! change is rolled back. Of an automatic merge it is kept where it says something new, and without an event: nobody tried.
 
 use docstore_database::{
     Transaction,
@@ -31,9 +31,9 @@ use crate::{
 /// The longest reason for an override; it is in an event.
 const OVERRIDE_BYTES_MAX: usize = 4 * 1024;
 /// How large a document may be to be kept with its verdict. That of a change of ten thousand files has about a tenth.
-const INPUT_BYTES_KEPT: usize = 4 * 1024 * 1024;
+const KEPT_INPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// The same for a refusal, which a request of a few bytes can have again and again.
-const REFUSED_INPUT_BYTES_KEPT: usize = 64 * 1024;
+const KEPT_REFUSED_INPUT_BYTES_MAX: usize = 64 * 1024;
 
 /// What wants to move `main`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +99,15 @@ pub struct Denial {
     pub requirements: Vec<Requirement>,
     /// Why an override that was asked for does not help.
     pub(crate) no_override: Option<&'static str>,
+    goes_by_time: bool,
     record: Option<Box<Record>>,
+}
+
+impl Denial {
+    /// Whether the policies may say something else later, though nothing happens.
+    pub(crate) fn goes_by_time(&self) -> bool {
+        self.goes_by_time
+    }
 }
 
 impl std::fmt::Display for Denial {
@@ -159,7 +167,7 @@ impl Passage {
         let Some(record) = self.record else { return Ok(()) };
         let outcome =
             if record.override_reason.is_some() { VerdictOutcome::Overridden } else { VerdictOutcome::Allowed };
-        record.store(write, access.repo_id(), outcome, Some(sequence)).await?;
+        record.store(write, access.repo_id(), outcome, Some(sequence), true).await?;
         if let Some(reason) = &record.override_reason {
             let event = EventData::PolicyOverridden {
                 repo: access.repo().to_owned(),
@@ -183,11 +191,12 @@ impl Record {
         repo_id: i64,
         outcome: VerdictOutcome,
         sequence: Option<i64>,
+        even_if_repeated: bool,
     ) -> Result<()> {
         let input = serde_json::to_string(&self.judgement.input).map_err(|error| Error::Internal(Box::new(error)))?;
         let refused = outcome == VerdictOutcome::Denied;
-        let bytes_kept = if refused { REFUSED_INPUT_BYTES_KEPT } else { INPUT_BYTES_KEPT };
-        let kept = (input.len() <= bytes_kept).then(|| serde_json::to_value(&self.judgement.input).ok()).flatten();
+        let bytes_max = if refused { KEPT_REFUSED_INPUT_BYTES_MAX } else { KEPT_INPUT_BYTES_MAX };
+        let kept = (input.len() <= bytes_max).then(|| serde_json::to_value(&self.judgement.input).ok()).flatten();
         let verdict = NewVerdict {
             repo_id,
             branch_id: self.branch_id,
@@ -200,6 +209,7 @@ impl Record {
             override_reason: self.override_reason.as_deref().filter(|_| outcome == VerdictOutcome::Overridden),
             results: &self.judgement.results,
             input: kept.as_ref(),
+            even_if_repeated,
         };
         Ok(store_verdict(&mut *write.transaction, &verdict).await?)
     }
@@ -231,7 +241,7 @@ impl Operations {
             set.check_usable()?;
         }
         let (mut input, review, unreadable) =
-            self.input(transaction, access.repo(), actor, main, branch, changes, &paths).await?;
+            self.input(transaction, access, actor, main, branch, changes, &paths).await?;
         review.check_complete()?;
         action.as_str().clone_into(&mut input.action);
         // What nobody may ask for must not impress a policy.
@@ -282,6 +292,7 @@ impl Operations {
             policies: record.judgement.failing().cloned().collect(),
             requirements: why::requirements(&facts),
             no_override: Some(no_override).filter(|why| !why.is_empty()),
+            goes_by_time: set.goes_by_time(),
             record: (!dry_run).then(|| Box::new(record)),
         })))
     }
@@ -325,9 +336,19 @@ impl Operations {
 
     /// Keeps a refusal by policies, in a transaction of its own; everything else is handed on.
     pub(crate) async fn keep_refusal<T>(&self, access: &Access, result: Result<T>) -> Result<T> {
+        self.keep_refusal_of(access, result, false).await
+    }
+
+    /// The same when nobody asked, and a branch was to merge by itself: it is no event, and nothing is kept that the newest
+    /// verdict about the branch says.
+    pub(crate) async fn keep_automatic_refusal<T>(&self, access: &Access, result: Result<T>) -> Result<T> {
+        self.keep_refusal_of(access, result, true).await
+    }
+
+    async fn keep_refusal_of<T>(&self, access: &Access, result: Result<T>, automatic: bool) -> Result<T> {
         let Err(Error::PolicyDenied(mut denial)) = result else { return result };
         if let Some(record) = denial.record.take() {
-            let kept = self.store_refusal(access, &record, &denial.requirements).await;
+            let kept = self.store_refusal(access, &record, &denial.requirements, automatic).await;
             if let Err(error) = kept {
                 tracing::warn!(
                     error = &error as &(dyn std::error::Error + 'static),
@@ -339,22 +360,30 @@ impl Operations {
         Err(Error::PolicyDenied(denial))
     }
 
-    async fn store_refusal(&self, access: &Access, record: &Record, requirements: &[Requirement]) -> Result<()> {
+    async fn store_refusal(
+        &self,
+        access: &Access,
+        record: &Record,
+        requirements: &[Requirement],
+        automatic: bool,
+    ) -> Result<()> {
         let Begun::Now(mut write) = self.begin::<()>(access.caller(), None).await? else { return Ok(()) };
         docstore_database::repos::hold_repo(&mut *write.transaction, access.repo_id()).await?;
         if !docstore_database::repos::is_live(&mut *write.transaction, access.repo_id()).await? {
             return Ok(());
         }
-        record.store(&mut write, access.repo_id(), VerdictOutcome::Denied, None).await?;
-        let event = EventData::MergeBlocked {
-            repo: access.repo().to_owned(),
-            branch: record.branch.clone(),
-            actor: record.actor.identity.clone(),
-            policies: record.judgement.failing().map(|policy| policy.name.clone()).collect(),
-            action: record.action.as_str().to_owned(),
-            requirements: requirements.to_vec(),
-        };
-        write.note(Some(access.repo_id()), &event)?;
+        record.store(&mut write, access.repo_id(), VerdictOutcome::Denied, None, !automatic).await?;
+        if !automatic {
+            let event = EventData::MergeBlocked {
+                repo: access.repo().to_owned(),
+                branch: record.branch.clone(),
+                actor: record.actor.identity.clone(),
+                policies: record.judgement.failing().map(|policy| policy.name.clone()).collect(),
+                action: record.action.as_str().to_owned(),
+                requirements: requirements.to_vec(),
+            };
+            write.note(Some(access.repo_id()), &event)?;
+        }
         self.finish(write, ()).await
     }
 }

@@ -110,7 +110,7 @@ impl Operations {
             branch: request.branch.clone(),
             sequence,
             merged_by: actor.identity.clone(),
-            branch_status: asked_by.is_none().then(|| passage.status()),
+            branch_status: Some(passage.status()),
             on_behalf_of: asked_by.map(str::to_owned),
         };
         passage.keep(&mut write, maintainer, sequence).await?;

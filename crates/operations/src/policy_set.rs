@@ -45,6 +45,11 @@ impl PolicySet {
         }
     }
 
+    /// Whether a policy that counts reads the time, so that the same document may be judged otherwise later.
+    pub(crate) fn goes_by_time(&self) -> bool {
+        self.policies.iter().any(|(policy, _)| policy.reads_time() && !policy.is_in_shadow())
+    }
+
     pub(crate) fn is_org_usable(&self) -> bool {
         !self.broken.iter().any(|(_, org)| *org)
     }

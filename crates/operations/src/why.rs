@@ -6,16 +6,18 @@ use docstore_database::{
     Transaction,
     branches::{self, BranchRow},
     commits::{LatestChange, chain_of_branch, latest_changes, latest_changes_of},
+    policies::newest_verdict,
     reviews::ReviewFilter,
 };
 use docstore_models::{
     AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
-    ProposalState, Requirement, RequirementKind, ReviewStatus, Role, Why,
+    ProposalState, Requirement, RequirementKind, ReviewStatus, Role, Verdict, VerdictOutcome, Why,
 };
 use docstore_policy::CompileError;
 
 use crate::{
     Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result,
+    auto_merge::AUTO_MERGE,
     gate::{Actor, GateAction},
     merge::{Arrival, arriving_file, conflicts, in_the_way_on_main},
     policy_set::Judgement,
@@ -237,12 +239,26 @@ impl Operations {
         let considered = self.consider(reader, branch).await?;
         let requirements = considered.requirements(reader);
         Ok(Why {
+            automatic: self.denied_by_itself(&considered.branch).await?,
             branch: branch.to_owned(),
             head_sequence: considered.branch.head_sequence,
             mergeable: requirements.is_empty(),
             requirements,
             policies: considered.judgement.results,
         })
+    }
+
+    /// The verdict that keeps a branch from merging by itself.
+    async fn denied_by_itself(&self, branch: &BranchRow) -> Result<Option<Verdict>> {
+        if !branch.auto_merge {
+            return Ok(None);
+        }
+        let newest = newest_verdict(self.pool(), branch.id).await?;
+        Ok(newest.filter(|verdict| {
+            verdict.actor == AUTO_MERGE
+                && verdict.outcome == VerdictOutcome::Denied
+                && verdict.head_sequence == branch.head_sequence
+        }))
     }
 
     /// Everything about a branch at once, as somebody needs it who is about to work on it.
@@ -325,7 +341,7 @@ impl Operations {
         let paths: Vec<&str> = if set.is_empty() { Vec::new() } else { touched };
         let actor = Actor::of(reader);
         let (input, review, unreadable) =
-            self.input(&mut transaction, reader.repo(), &actor, &main, &branch, &changes, &paths).await?;
+            self.input(&mut transaction, reader, &actor, &main, &branch, &changes, &paths).await?;
         drop(transaction);
         set.check_usable()?;
         let has_policies = !set.is_empty();

@@ -110,7 +110,7 @@ async fn a_deleted_repo_leaves_nothing_in_any_table() {
     let tables = tables_of_repos(&fixture).await;
     for (table, rows) in &tables {
         // What is due to merge by itself may have been looked at already.
-        if table != "auto_merges_due" {
+        if !["auto_merges_due", "auto_merge_turns"].contains(&table.as_str()) {
             assert!(count(&fixture, table, rows, repo_id).await > 0, "nothing is in {table} to be deleted");
         }
     }

@@ -77,7 +77,9 @@ impl Scene {
         self.server.kill();
         obstacle.close().await.unwrap();
         // The claim of the dead server runs out after a while, which this test does not wait for.
-        sqlx::query("UPDATE auto_merges_due SET due_at = now()").execute(&self.pool).await.unwrap();
+        for claim in ["UPDATE auto_merges_due SET due_at = now()", "UPDATE auto_merge_turns SET held_until = now()"] {
+            sqlx::query(claim).execute(&self.pool).await.unwrap();
+        }
         self.server.start_again().await;
         self.repo = Repo::new(self.server.admin(), &self.repo.name);
         until("nothing is left to look at", || async {
@@ -158,6 +160,8 @@ async fn a_branch_that_a_policy_holds_up_until_a_day_merges_then() {
     let look = "UPDATE auto_merges_due SET due_at = now()";
     sqlx::query(look).execute(&pool).await.unwrap();
     assert_eq!(operations.auto_merge().await.unwrap(), AutoMerges { considered: 1, merged: 0 }, "a second too early");
+    let denied = "SELECT count(*) FROM policy_verdicts WHERE outcome = 'denied'";
+    assert_eq!(sqlx::query_scalar::<_, i64>(denied).fetch_one(&pool).await.unwrap(), 1, "it says nothing new");
     seconds.store(0, Ordering::Relaxed);
     sqlx::query(look).execute(&pool).await.unwrap();
     assert_eq!(operations.auto_merge().await.unwrap().merged, 1);

@@ -31,6 +31,12 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         } else {
             print_requirements(session, &why.requirements);
         }
+        if let Some(automatic) = &why.automatic {
+            session.print("It does not merge by itself, as these policies deny that:");
+            let denying: Vec<_> =
+                automatic.policies.iter().filter(|policy| !policy.pass && !policy.shadow).cloned().collect();
+            print_policies(session, &denying);
+        }
         if !shadow.is_empty() {
             session.print("Would be denied by policies that are only tried out:");
             print_policies(session, &shadow);
