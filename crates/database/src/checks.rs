@@ -126,6 +126,22 @@ pub async fn said_before(
     Ok(SaidBefore { latest: row.latest, of_jobs: row.of_jobs, ended_by_newer_job: row.ended_by_newer_job })
 }
 
+/// How many checks a commit has, by name.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn count_names(executor: impl PgExecutor<'_>, locked: &LockedBranch, sequence: i64) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"
+        SELECT count(DISTINCT check_name) AS "count!" FROM check_runs WHERE branch_id = $1 AND sequence = $2
+        "#,
+        locked.branch.id,
+        sequence,
+    )
+    .fetch_one(executor)
+    .await?)
+}
+
 /// Takes away the attempts above one that people reported: a job speaks about the check for the first time, and what it says
 /// must not stand below theirs. What they said stays in the log of events.
 ///

@@ -102,6 +102,10 @@ pub struct Why {
     pub requirements: Vec<Requirement>,
     /// What each policy says, passing ones and those in shadow included.
     pub policies: Vec<PolicyResult>,
+    /// Why the branch does not merge by itself though it shall: what the policies said of this head when it was last looked
+    /// at. They may ask more of an automatic merge than of the caller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub automatic: Option<Verdict>,
 }
 
 /// How a verdict ended.
@@ -230,11 +234,14 @@ pub struct ReplayedVerdict {
 }
 
 /// Answer of `POST policies/replay`. Additive.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ReplayResponse {
     /// How many decisions were looked at.
     pub replayed: i64,
+    /// How many were passed over because their documents are not kept: they were too large, or held what was obliterated.
+    #[serde(default)]
+    pub skipped: i64,
     /// How many that were carried out then would be refused now.
     pub refused: i64,
     /// How many that were refused then would be allowed now.

@@ -35,6 +35,10 @@ const LOG_SCHEMES: &[&str] = &["https://", "http://"];
 /// The same of a job: workers also say where in a store they put it (contract, server §4.10).
 const LOG_SCHEMES_OF_JOBS: &[&str] = &["https://", "http://", "gs://", "file://"];
 
+/// How many checks a commit may have when somebody reports another one. A decision looks at all of a head, and with those
+/// that are required there are as many as it can (`CHECKS_MAX`).
+const CHECKS_PER_COMMIT_MAX: i64 = 800;
+
 /// The most checks that one retry may name.
 const RETRY_NAMES_MAX: usize = 1000;
 
@@ -340,6 +344,18 @@ async fn hear(
 ) -> Result<bool> {
     let (name, attempt) = (report.name.as_str(), report.attempt);
     let said = checks::said_before(&mut *write.transaction, locked, sequence, name, attempt, speaker.job()).await?;
+    if said.latest.is_none()
+        && checks::count_names(&mut *write.transaction, locked, sequence).await? >= CHECKS_PER_COMMIT_MAX
+    {
+        reached("checks_per_commit");
+        return Err(Error::refused(
+            ErrorCode::Conflict,
+            format!(
+                "the commit has {CHECKS_PER_COMMIT_MAX} checks already; report under a name that it has, or gather several \
+                 checks under one name"
+            ),
+        ));
+    }
     match (speaker, said.of_jobs) {
         (Speaker::Job(_), _) if said.ended_by_newer_job => {
             Err(Error::refused(ErrorCode::Conflict, "a newer job has said how this check ended"))

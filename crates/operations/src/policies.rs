@@ -184,7 +184,8 @@ impl Operations {
     ) -> Result<ReplayResponse> {
         let tenant = Tenant::Repo(repo_id);
         let until = self.now() + REPLAY_TIME_MAX;
-        let mut response = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next: after };
+        let mut at_end = true;
+        let mut response = ReplayResponse { next: after, ..ReplayResponse::default() };
         // One at a time: a document may have some megabytes.
         while let Some(decision) = policies::stored_inputs(self.pool(), repo_id, response.next, 1).await?.pop() {
             response.next = Some(decision.id);
@@ -220,15 +221,20 @@ impl Operations {
                     created_at: decision.created_at.into(),
                 });
             }
+            at_end = false;
             if response.replayed >= limit {
-                return Ok(response);
+                break;
             }
             if self.now() >= until {
                 reached("replay_time");
-                return Ok(response);
+                break;
             }
+            at_end = true;
         }
-        response.next = None;
+        if at_end {
+            response.next = None;
+        }
+        response.skipped = policies::count_without_input(self.pool(), repo_id, after, response.next).await?;
         Ok(response)
     }
 }

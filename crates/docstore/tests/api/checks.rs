@@ -504,3 +504,28 @@ async fn a_log_is_where_a_browser_can_go() {
     /1: 400 Bad Request 400 Bad Request
     "#);
 }
+
+#[tokio::test]
+async fn a_commit_has_so_many_checks() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    branch(&me, REPO, "topic").await;
+    commit(&me, REPO, "topic", &[("a", Some("1"))]).await;
+    let report = |name: &str| json!({"branch": "topic", "check_name": name, "status": "passed"});
+    me.post(&format!("{REPO}/check"), &report("build")).await.expect(201);
+    let many = "INSERT INTO check_runs (id, repo_id, branch_id, sequence, check_name, state, reporter)
+        SELECT gen_random_uuid(), repo_id, branch_id, sequence, 'check' || n, 'passed', reporter
+        FROM check_runs, generate_series(1, 799) n";
+    sqlx::query(many).execute(&app.pool().await).await.unwrap();
+    let refused = me.post(&format!("{REPO}/check"), &report("another")).await.expect(409);
+    assert_eq!(
+        refused["error"],
+        "the commit has 800 checks already; report under a name that it has, or gather several checks under one name"
+    );
+    me.post(&format!("{REPO}/check"), &report("build")).await.expect(201);
+    // Those that are required come on top, and then there are no more than a decision looks at.
+    me.put(&format!("{REPO}/required-checks"), &json!({"check_name": "required"})).await.expect(200);
+    me.post(&format!("{REPO}/check"), &report("required")).await.expect(201);
+    commit(&me, REPO, "topic", &[("a", Some("2"))]).await;
+    me.post(&format!("{REPO}/check"), &report("another")).await.expect(201);
+}

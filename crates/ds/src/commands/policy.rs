@@ -190,13 +190,14 @@ async fn replay(session: &mut Session<'_>, files: &[PathBuf], last: u32, json: J
     let workspace = session.workspace()?;
     let policies = sources(session, &workspace, files)?;
     let repo = session.repo(&workspace)?;
-    let mut whole = ReplayResponse { replayed: 0, refused: 0, allowed: 0, changed: Vec::new(), next: None };
+    let mut whole = ReplayResponse::default();
     loop {
         let left = i64::from(last) - whole.replayed;
         let request =
             ReplayRequest { policies: policies.clone(), limit: Some(left.min(PAGE.into())), after: whole.next };
         let page = repo.replay_policies(&request).await?;
         whole.replayed += page.replayed;
+        whole.skipped += page.skipped;
         whole.refused += page.refused;
         whole.allowed += page.allowed;
         whole.changed.extend(page.changed);
@@ -221,6 +222,9 @@ async fn replay(session: &mut Session<'_>, files: &[PathBuf], last: u32, json: J
         "Of {} decisions {} that went ahead would be denied, {} that were denied would be allowed",
         whole.replayed, whole.refused, whole.allowed
     ));
+    if whole.skipped > 0 {
+        session.say(format!("Passed over {}, whose documents are not kept", whole.skipped));
+    }
     Ok(())
 }
 

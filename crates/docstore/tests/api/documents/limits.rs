@@ -170,9 +170,9 @@ fn constants_of(folder: &str) -> BTreeMap<(String, String), (String, String)> {
 }
 
 fn read_constants(path: &Path, found: &mut BTreeMap<(String, String), (String, String)>) {
-    const WORDS: [&str; 13] = [
-        "MAX", "TIMEOUT", "WAIT", "LINGER", "INTERVAL", "HOURS", "SECONDS", "ROWS", "DEADLINE", "BATCH", "ATTEMPTS",
-        "PAUSE", "PAGE",
+    const WORDS: [&str; 14] = [
+        "MAX", "TIMEOUT", "WAIT", "LINGER", "INTERVAL", "DAYS", "HOURS", "SECONDS", "ROWS", "DEADLINE", "BATCH",
+        "ATTEMPTS", "PAUSE", "PAGE",
     ];
     let source = std::fs::read_to_string(path).unwrap();
     // What is behind the tests is theirs.
@@ -219,6 +219,7 @@ fn shown(name: &str, value: &str) -> Option<String> {
     }
     let number = number(value)?;
     Some(match name {
+        _ if name.contains("DAYS") => format!("{number} days"),
         _ if name.contains("HOURS") => format!("{number} h"),
         _ if name.contains("MILLISECONDS") => format!("{number} ms"),
         _ if name.contains("SECONDS") => format!("{number} s"),

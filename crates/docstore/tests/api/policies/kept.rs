@@ -52,7 +52,8 @@ async fn the_document_is_kept_and_policies_are_tried_on_it() {
       "principals": {
         "maintainer@example.com": {
           "kind": "person",
-          "on_behalf_of": null
+          "on_behalf_of": null,
+          "role": "maintainer"
         }
       },
       "proposal": null,
@@ -78,11 +79,11 @@ async fn the_document_is_kept_and_policies_are_tried_on_it() {
     }
     insta::assert_snapshot!(told, @r#"
     POST /repos/default/default/-/policies/replay {"policies":[{"file":"tried.rego","source":"package docstore.tried\nimport rego.v1\nallow if {\n  every path in input.changed_paths { not startswith(path, \"docs/\") }\n}\n"}]}
-      200 {"allowed":1,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"three","created_at":"TIME","id":"ID-1","policies":[{"file":"tried.rego","name":"tried","pass":false,"reason":"policy denied"}],"was":"allowed","would_pass":false},{"action":"merge","actor":"maintainer@example.com","branch":"two","created_at":"TIME","id":"ID-2","policies":[{"file":"tried.rego","name":"tried","p… (484 bytes)
+      200 {"allowed":1,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"three","created_at":"TIME","id":"ID-1","policies":[{"file":"tried.rego","name":"tried","pass":false,"reason":"policy denied"}],"was":"allowed","would_pass":false},{"action":"merge","actor":"maintainer@example.com","branch":"two","created_at":"TIME","id":"ID-2","policies":[{"file":"tried.rego","name":"tried","p… (496 bytes)
     POST /repos/default/default/-/policies/replay {"limit":1,"policies":[{"file":"tried.rego","source":"package docstore.tried\nimport rego.v1\nallow if {\n  every path in input.changed_paths { not startswith(path, \"docs/\") }\n}\n"}]}
-      200 {"allowed":0,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"three","created_at":"TIME","id":"ID-1","policies":[{"file":"tried.rego","name":"tried","pass":false,"reason":"policy denied"}],"was":"allowed","would_pass":false}],"next":"ID-1","refused":1,"replayed":1}
+      200 {"allowed":0,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"three","created_at":"TIME","id":"ID-1","policies":[{"file":"tried.rego","name":"tried","pass":false,"reason":"policy denied"}],"was":"allowed","would_pass":false}],"next":"ID-1","refused":1,"replayed":1,"skipped":0}
     POST /repos/default/default/-/policies/replay {"after":"ID-1","limit":2,"policies":[{"file":"tried.rego","source":"package docstore.tried\nimport rego.v1\nallow if {\n  every path in input.changed_paths { not startswith(path, \"docs/\") }\n}\n"}]}
-      200 {"allowed":1,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"two","created_at":"TIME","id":"ID-2","policies":[{"file":"tried.rego","name":"tried","pass":true,"reason":""}],"was":"denied","would_pass":true}],"next":"ID-3","refused":0,"replayed":2}
+      200 {"allowed":1,"changed":[{"action":"merge","actor":"maintainer@example.com","branch":"two","created_at":"TIME","id":"ID-2","policies":[{"file":"tried.rego","name":"tried","pass":true,"reason":""}],"was":"denied","would_pass":true}],"next":"ID-3","refused":0,"replayed":2,"skipped":0}
     POST /repos/default/default/-/policies/replay {}
       400 {"code":"BAD_REQUEST","error":"policies is required"}
     POST /repos/default/default/-/policies/replay {"policies":[{"file":"","source":"package docstore.tried\nimport rego.v1\nallow if {\n  every path in input.changed_paths { not startswith(path, \"docs/\") }\n}\n"}]}
@@ -106,4 +107,42 @@ async fn a_deleted_repo_leaves_no_verdicts() {
     assert_eq!(verdict_rows(&app).await, 1);
     owner.delete("/repos/acme/app").await.expect(204);
     assert_eq!(verdict_rows(&app).await, 0);
+}
+
+#[tokio::test]
+async fn documents_that_may_hold_an_obliterated_text_go_and_replays_say_so() {
+    let (app, admin) = start().await;
+    let maintainer = give(&app, "maintainer@example.com", "maintainer").await;
+    commit(&admin, REPO, "main", &[("OWNERS", Some("leaked@example.com\n"))]).await;
+    policy(&admin, "paths.rego", PATHS).await;
+    for name in ["one", "two"] {
+        branch(&maintainer, REPO, name).await;
+        commit(&maintainer, REPO, name, &[(name, Some("1"))]).await;
+        maintainer.post(&format!("{REPO}/merge"), &json!({"branch": name})).await.expect(200);
+    }
+    let leaks = async || -> i64 {
+        let holding = "SELECT count(*) FROM policy_verdicts WHERE input::text LIKE '%leaked@example.com%'";
+        sqlx::query_scalar(holding).fetch_one(&app.pool().await).await.unwrap()
+    };
+    assert_eq!(leaks().await, 2);
+    let body = json!({"branch": "main", "message": "m", "override": "leaked",
+        "files": [crate::support::text_file("OWNERS", "other@example.com\n")]});
+    admin.post(&format!("{REPO}/commit"), &body).await.expect(201);
+    let replay = json!({"policies": [{"file": "a.rego", "source": "package docstore.a\nallow := true\n"}]});
+    let before = maintainer.post(&format!("{REPO}/policies/replay"), &replay).await.expect(200);
+    assert_eq!((&before["replayed"], &before["skipped"]), (&json!(3), &json!(0)));
+    let gone = json!({"path": "OWNERS", "at": 1, "reason": "an address"});
+    admin.post(&format!("{REPO}/obliterations"), &gone).await.expect(201);
+    assert_eq!(leaks().await, 0);
+    assert_eq!(verdict_rows(&app).await, 3, "what was decided stays");
+    // What is decided from now on is kept as ever, and the others are passed over.
+    branch(&maintainer, REPO, "three").await;
+    commit(&maintainer, REPO, "three", &[("three", Some("1"))]).await;
+    maintainer.post(&format!("{REPO}/merge"), &json!({"branch": "three"})).await.expect(200);
+    let after = maintainer.post(&format!("{REPO}/policies/replay"), &replay).await.expect(200);
+    assert_eq!((&after["replayed"], &after["skipped"]), (&json!(1), &json!(3)));
+    let mut page = replay;
+    page["limit"] = json!(1);
+    let page = maintainer.post(&format!("{REPO}/policies/replay"), &page).await.expect(200);
+    assert_eq!((&page["replayed"], &page["skipped"]), (&json!(1), &json!(0)), "only those of its page");
 }
