@@ -20,9 +20,14 @@ fn answer(method: &str, path: &str, _text: &str) -> (u16, Value) {
                 {"kind": "policy", "what": "not on a Friday", "who": [], "policy": "friday"}],
                 "policies": [failing, {"name": "tried", "pass": false, "reason": "soon", "shadow": true}]}),
         ),
-        ("GET", "branch/good/why") => {
-            (200, json!({"branch": "good", "head_sequence": 8, "mergeable": true, "requirements": [], "policies": []}))
-        }
+        ("GET", "branch/good/why") => (
+            200,
+            json!({"branch": "good", "head_sequence": 8, "mergeable": true, "requirements": [], "policies": [],
+                "automatic": {"id": FIRST, "action": "merge", "branch": "good", "actor": "auto-merge",
+                    "on_behalf_of": "me", "outcome": "denied", "head_sequence": 8, "created_at": JUNE,
+                    "policies": [{"name": "people", "pass": false, "reason": "somebody with a role must do it"},
+                        {"name": "other", "pass": true}]}}),
+        ),
         ("GET", "policies/verdicts") => (
             200,
             json!({"verdicts": [{"id": FIRST, "action": "merge", "branch": "topic", "actor": "me", "outcome": "denied",
@@ -30,7 +35,7 @@ fn answer(method: &str, path: &str, _text: &str) -> (u16, Value) {
         ),
         ("POST", "policies/replay") => (
             200,
-            json!({"replayed": 2, "refused": 1, "allowed": 0, "changed": [{"id": FIRST, "action": "merge",
+            json!({"replayed": 2, "skipped": 3, "refused": 1, "allowed": 0, "changed": [{"id": FIRST, "action": "merge",
                 "branch": "topic", "actor": "me", "was": "allowed", "would_pass": false, "policies": [failing],
                 "created_at": JUNE}]}),
         ),
@@ -61,6 +66,8 @@ async fn it_is_told_why_a_branch_cannot_be_merged() {
       > GET /repos/default/default/-/branch/topic/why
     $ ds why good
     Nothing stands between 'good' and main
+    It does not merge by itself, as these policies deny that:
+      people: somebody with a role must do it
       > GET /repos/default/default/-/branch/good/why
     $ ds why good --json
     {
@@ -68,7 +75,29 @@ async fn it_is_told_why_a_branch_cannot_be_merged() {
       "head_sequence": 8,
       "mergeable": true,
       "requirements": [],
-      "policies": []
+      "policies": [],
+      "automatic": {
+        "id": "01900000-0000-7000-8000-000000000001",
+        "action": "merge",
+        "branch": "good",
+        "actor": "auto-merge",
+        "on_behalf_of": "me",
+        "outcome": "denied",
+        "head_sequence": 8,
+        "policies": [
+          {
+            "name": "people",
+            "pass": false,
+            "reason": "somebody with a role must do it"
+          },
+          {
+            "name": "other",
+            "pass": true,
+            "reason": ""
+          }
+        ],
+        "created_at": "2026-06-01T00:00:00Z"
+      }
     }
       > GET /repos/default/default/-/branch/good/why
     $ ds why
@@ -115,22 +144,37 @@ async fn policies_are_started_tested_and_tried() {
     hint: --force replaces them
     [exit 1]
     $ ds policy test
-    14 passed
+    18 passed
     $ ds policy test
     .docstore/policy/bad.rego:3: use of undefined variable `nobody` is unsafe
     .docstore/policy/never.cases.json: always: should be allowed, and is denied: policy denied
-    error: 2 failed, 14 passed
+    error: 2 failed, 18 passed
     [exit 6]
     $ ds policy test .docstore/policy/review.rego
-    8 passed
+    9 passed
     $ ds policy replay .docstore/policy/small.rego --last 2
     2026-06-01 merge of topic by me: allowed, would be denied
       review: nobody else has approved this change
     Of 2 decisions 1 that went ahead would be denied, 0 that were denied would be allowed
+    Passed over 3, whose documents are not kept
       > POST /repos/default/default/-/policies/replay {"policies":[{"file":".docstore/policy/small.rego","source":"package docstore.small\nallow := true\n"}],"limit":2}
     $ ds policy verdicts --limit 1 --outcome denied
     WHEN              ACTION  BRANCH                ACTOR                     OUTCOME     WHY
     2026-06-01 00:00  merge   topic                 me                        denied      review: nobody else has approved this change
       > GET /repos/default/default/-/policies/verdicts?outcome=denied&limit=1
     "#);
+}
+
+#[tokio::test]
+async fn the_commands_on_the_page_are_there() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/policies.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let commands = page.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let mut me = Terminal::new(answer).await;
+    for line in commands.lines() {
+        let command = line.split('#').next().unwrap().trim().strip_prefix("ds ").unwrap();
+        me.types(&format!("{command} --help")).await;
+        let usage = format!("Usage: ds {command}");
+        assert!(me.seen.contains(&usage), "{usage} is not in {}", me.seen);
+    }
 }

@@ -36,9 +36,22 @@ async fn many_servers_merge_a_branch_once() {
 
 #[tokio::test]
 async fn a_repo_that_is_slow_keeps_nobody_waiting() {
+    slow_beside_quick(0).await;
+}
+
+#[tokio::test]
+async fn several_servers_are_not_at_a_slow_repo_at_once() {
+    slow_beside_quick(2).await;
+}
+
+/// A repo where everything takes long and many branches wait, and one of another repo, on so many servers beside the first.
+async fn slow_beside_quick(others: usize) {
     const WISHES: usize = 12;
     let (app, admin, maintainer) = start().await;
-    let replicas = [app.second_server().await, app.second_server().await];
+    let mut replicas = Vec::new();
+    for _ in 0..others {
+        replicas.push(app.second_server().await);
+    }
     let names: Vec<String> = (0..WISHES).map(|n| format!("topic{n}")).collect();
     for name in &names {
         branch(&maintainer, REPO, name).await;
@@ -61,8 +74,8 @@ async fn a_repo_that_is_slow_keeps_nobody_waiting() {
     admin.post(&format!("{other}/branch/topic/auto-merge"), &json!(null)).await.expect(204);
     let merged = format!("{other}/events?since_seq=0&types=com.docstore.branch.merged");
     Sse::open(&admin, &merged, None).await.find(|seen| seen.event["data"]["branch"] == "topic").await;
-    // By then the first repo has had its turn, since it has waited for longer. One of its branches is looked at, by one of
-    // three servers, and still.
+    // By then the first repo has had its turn, since it has waited for longer. One of its branches is looked at, by one
+    // server, and still.
     let looks: (i64, i64) = sqlx::query_as(
         "SELECT count(*) FILTER (WHERE attempts > 0), count(*) FROM auto_merges_due d JOIN repos r ON r.id = d.repo_id
         WHERE r.name = 'default/default'",
