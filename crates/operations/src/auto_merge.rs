@@ -9,8 +9,8 @@
 //! It happens on behalf of whoever asked for it, as long as that person may merge, and under the name `auto-merge`. A
 //! conflict ends the wish, since only a person can resolve it. So does the end of the agent that asked, and a change of the
 //! branch by somebody who may not merge: what was asked for is what was there to be seen. Where policies say no, that is
-//! kept like a refusal, and the branch waits for what happens next. It is looked at again after a while if a policy goes by
-//! the time, since nothing needs to happen then.
+//! kept like a refusal, and the branch waits for what happens next. It is looked at again after a while where all of them go
+//! by the time, since nothing needs to happen then.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ const LOOKS_AT_ONCE_MAX: usize = 4;
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// How long a server has for one branch before another one looks at it: longer than any merge takes.
 const CLAIM_SECONDS: i32 = 120;
-/// When a branch that policies hold up is looked at again, though nothing happened: one of them goes by the time.
+/// When a branch that policies hold up is looked at again, though nothing happened: they go by the time.
 const LOOK_AGAIN_SECONDS: i32 = 15 * 60;
 /// How long a branch is put off whose merge failed for another reason than the branch itself; doubled each time.
 const FAILED_SECONDS: i32 = 5;
@@ -169,7 +169,7 @@ impl Operations {
             Err(error) => error,
         };
         match error {
-            Error::PolicyDenied(denial) if denial.goes_by_time() => Outcome::Wait(LOOK_AGAIN_SECONDS),
+            Error::PolicyDenied(denial) if denial.waits_for_time() => Outcome::Wait(LOOK_AGAIN_SECONDS),
             Error::Unavailable(..) | Error::OutcomeUnknown(_) | Error::Internal(_) | Error::PolicyFailed(_) => {
                 tracing::warn!(
                     error = &error as &(dyn std::error::Error + 'static),

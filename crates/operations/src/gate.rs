@@ -99,14 +99,14 @@ pub struct Denial {
     pub requirements: Vec<Requirement>,
     /// Why an override that was asked for does not help.
     pub(crate) no_override: Option<&'static str>,
-    goes_by_time: bool,
+    waits_for_time: bool,
     record: Option<Box<Record>>,
 }
 
 impl Denial {
     /// Whether the policies may say something else later, though nothing happens.
-    pub(crate) fn goes_by_time(&self) -> bool {
-        self.goes_by_time
+    pub(crate) fn waits_for_time(&self) -> bool {
+        self.waits_for_time
     }
 }
 
@@ -292,7 +292,7 @@ impl Operations {
             policies: record.judgement.failing().cloned().collect(),
             requirements: why::requirements(&facts),
             no_override: Some(no_override).filter(|why| !why.is_empty()),
-            goes_by_time: set.goes_by_time(),
+            waits_for_time: record.judgement.waits_for_time(),
             record: (!dry_run).then(|| Box::new(record)),
         })))
     }

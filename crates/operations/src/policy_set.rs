@@ -45,11 +45,6 @@ impl PolicySet {
         }
     }
 
-    /// Whether a policy that counts reads the time, so that the same document may be judged otherwise later.
-    pub(crate) fn goes_by_time(&self) -> bool {
-        self.policies.iter().any(|(policy, _)| policy.reads_time() && !policy.is_in_shadow())
-    }
-
     pub(crate) fn is_org_usable(&self) -> bool {
         !self.broken.iter().any(|(_, org)| *org)
     }
@@ -66,6 +61,8 @@ pub(crate) struct Judgement {
     pub(crate) failed: Vec<(EvaluationError, bool)>,
     /// The document.
     pub(crate) input: Input,
+    /// Whether something stands in the way that says the same of this document at any time.
+    stands_for_good: bool,
 }
 
 impl Judgement {
@@ -78,9 +75,15 @@ impl Judgement {
         self.failing().next().is_none()
     }
 
+    /// Whether it may pass later though nothing happens: whatever stands in the way asks for the time.
+    pub(crate) fn waits_for_time(&self) -> bool {
+        !self.passes() && !self.stands_for_good
+    }
+
     /// Lets OWNERS files that cannot be read refuse the change, beside what the policies say.
     pub(crate) fn refuse_unreadable(&mut self, unreadable: &[CompileError]) {
         for error in unreadable {
+            self.stands_for_good = true;
             self.results.push(PolicyResult {
                 name: OWNERS_FILE.to_owned(),
                 reason: error.to_string(),
@@ -303,6 +306,7 @@ impl Operations {
                 Ok(decision) => {
                     let result = PolicyResult { org: *org, ..decision.result };
                     if !result.shadow {
+                        judgement.stands_for_good |= !result.pass && !policy.reads_time();
                         judgement.requirements.extend(decision.requirements);
                     }
                     judgement.results.push(result);

@@ -45,3 +45,23 @@ async fn a_killed_server_leaves_no_process_and_what_it_knows_is_not_in_theirs() 
     let gone = || std::future::ready((!fs::exists(format!("/proc/{worker}/fd")).unwrap()).then_some(()));
     until("the worker has ended", gone).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_process_keeps_a_policy_whose_text_was_obliterated() {
+    let database = TestDatabase::create().await;
+    let blobs = tempfile::tempdir().unwrap();
+    let server = ServerProcess::start(ServerSettings::new(database.settings().url.expose_secret(), blobs.path())).await;
+    let repo = "/repos/default/default/-";
+    let admin = server.admin();
+    for text in ["package docstore.a\nallow := true\n# password: swordfish\n", "package docstore.a\nallow := true\n"] {
+        let policy = file(".docstore/policy/a.rego", text.as_bytes());
+        let body = json!({"branch": "main", "message": "m", "files": [policy]});
+        admin.post(&format!("{repo}/commit"), &body).await.expect(201);
+    }
+    let workers = children(server.id());
+    let [(worker, _)] = &workers[..] else { panic!("one has compiled both: {workers:?}") };
+    let leak = json!({"path": ".docstore/policy/a.rego", "at": 1, "reason": "a password"});
+    admin.post(&format!("{repo}/obliterations"), &leak).await.expect(201);
+    let gone = || std::future::ready((!fs::exists(format!("/proc/{worker}/fd")).unwrap()).then_some(()));
+    until("the worker has ended", gone).await;
+}
