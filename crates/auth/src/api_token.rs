@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use uuid::Uuid;
 
-use crate::Random;
+use crate::{LiveSession, Random};
 
 /// What every API token begins with, so that people and secret scanners know one when they see it.
 pub const TOKEN_PREFIX: &str = "dst_";
@@ -102,18 +102,25 @@ pub struct FoundToken {
     pub scope: Scope,
 }
 
-/// The tokens could not be looked at.
+/// The tokens, or the sessions, could not be looked at.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the tokens cannot be looked up")]
+#[error("the tokens and sessions cannot be looked up")]
 pub struct TokensUnavailable;
 
 /// A pending look at the tokens.
 pub type Lookup<'a> = Pin<Box<dyn Future<Output = Result<Option<FoundToken>, TokensUnavailable>> + Send + 'a>>;
 
-/// Where tokens are kept. What it answers is never cached, so that a revoked token ends at once.
+/// Whether a session was ended before its time.
+pub type Ended = Result<bool, TokensUnavailable>;
+
+/// Where tokens are kept, and what is known of sessions. What it answers is never cached, so that a revoked token, or a
+/// session that was ended, is over at once.
 pub trait TokenStore: Send + Sync {
     /// The token with this digest, whether it is still good or not.
     fn find<'a>(&'a self, digest: &'a TokenDigest) -> Lookup<'a>;
+
+    /// Whether a session was ended before its time.
+    fn session_ended<'a>(&'a self, session: &'a LiveSession) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
 
     /// Notes that a token was used. Must return at once.
     fn used(&self, token: &FoundToken, now: DateTime<Utc>);

@@ -12,7 +12,7 @@ use crate::{
     login::Parts,
     provider::{Provider, fetch_keys},
     remote::Remote,
-    session::{SESSION_COOKIE, Sessions, cookie_bytes, cookies},
+    session::{LiveSession, SESSION_COOKIE, Sessions, cookie_bytes, cookies},
     settings::IapIssuer,
     token::{Rules, Unverified},
 };
@@ -22,6 +22,9 @@ pub const IAP_ASSERTION_HEADER: &str = "x-goog-iap-jwt-assertion";
 
 /// The header with which a client names a person in development (contract, server §2.4).
 pub const IDENTITY_HEADER: &str = "x-docstore-identity";
+
+/// The most good sessions of one request that are looked up: a browser holds one, and sometimes one of before.
+const SESSIONS_ASKED_MAX: usize = 4;
 
 /// The HTTP client for outward calls could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -176,7 +179,7 @@ impl Authenticator {
             return self.judge_bearer(&token, issuer).await.map_err(refusal(Credential::Bearer));
         }
         if let Some(sessions) = &inner.sessions
-            && let Some(judged) = self.judge_session(sessions, headers)
+            && let Some(judged) = self.judge_session(sessions, headers).await
         {
             return judged.map_err(refusal(Credential::Session));
         }
@@ -273,16 +276,50 @@ impl Authenticator {
     }
 
     /// Judges the session cookies; `None` without one. A browser may hold several of one name, set for other paths or
-    /// by a neighbouring host: the first good one counts.
-    fn judge_session(&self, sessions: &Sessions, headers: &HeaderMap) -> Option<Result<Caller, Reason>> {
+    /// by a neighbouring host: the first good one counts, and of bad ones the first says why.
+    async fn judge_session(&self, sessions: &Sessions, headers: &HeaderMap) -> Option<Result<Caller, Reason>> {
         if cookie_bytes(headers) > self.0.settings.credential_bytes_max {
             return Some(Err(Reason::TooLarge));
         }
         let now = (self.0.clock)();
-        let mut judged = cookies(headers, SESSION_COOKIE).map(|value| sessions.read(value, now));
-        let first = judged.next()?;
-        let best = first.or_else(|reason| judged.find_map(Result::ok).ok_or(reason));
-        Some(best.map(|(identity, expires_at)| Caller::verified(identity, Via::Session).until(expires_at)))
+        let mut why = None;
+        let mut asked = 0;
+        for value in cookies(headers, SESSION_COOKIE) {
+            let judged = match sessions.read(value, now) {
+                Ok(_) if asked == SESSIONS_ASKED_MAX => break,
+                Ok(session) => {
+                    asked += 1;
+                    self.ask_whether_ended(session).await
+                }
+                Err(reason) => Err(reason),
+            };
+            match judged {
+                Ok(session) => return Some(Ok(Caller::with_session(&session))),
+                Err(reason) => why = why.or(Some(reason)),
+            }
+        }
+        why.map(Err)
+    }
+
+    async fn ask_whether_ended(&self, session: LiveSession) -> Result<LiveSession, Reason> {
+        let Some(store) = &self.0.tokens else { return Ok(session) };
+        match store.session_ended(&session).await {
+            Ok(false) => Ok(session),
+            Ok(true) => Err(Reason::SessionEnded),
+            Err(_) => Err(Reason::TokensUnavailable),
+        }
+    }
+
+    /// The sessions that a browser holds: ours by their signature, and not over. Whether they were ended does not matter.
+    #[must_use]
+    pub fn sessions(&self, headers: &HeaderMap) -> Vec<LiveSession> {
+        let Some(sessions) = &self.0.sessions else { return Vec::new() };
+        if cookie_bytes(headers) > self.0.settings.credential_bytes_max {
+            return Vec::new();
+        }
+        let now = (self.0.clock)();
+        let held = cookies(headers, SESSION_COOKIE).filter_map(|value| sessions.read(value, now).ok());
+        held.take(SESSIONS_ASKED_MAX).collect()
     }
 
     /// The text of a credential that is small enough to be decoded.

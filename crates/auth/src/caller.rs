@@ -3,7 +3,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use docstore_models::{AGENT_PREFIX, Identity, JOB_PREFIX, PrincipalKind};
 
-use crate::FoundToken;
+use crate::{FoundToken, LiveSession, SessionDigest};
 
 /// How a caller proved who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,18 +59,25 @@ pub struct Caller {
     on_behalf_of: Option<Identity>,
     token: Option<Arc<FoundToken>>,
     expires_at: Option<DateTime<Utc>>,
+    session: Option<SessionDigest>,
 }
 
 impl Caller {
     pub(crate) fn verified(identity: Identity, via: Via) -> Self {
         let on_behalf_of = identity.agent_owner();
-        Self { identity, via, on_behalf_of, token: None, expires_at: None }
+        Self { identity, via, on_behalf_of, token: None, expires_at: None, session: None }
     }
 
     /// Whom a token stands for. Its scope holds the action of this request.
     pub(crate) fn with_token(token: FoundToken) -> Self {
         let caller = Self::verified(token.identity.clone(), Via::Token);
         Self { expires_at: Some(token.expires_at), token: Some(Arc::new(token)), ..caller }
+    }
+
+    /// Whoever logged in with a browser.
+    pub(crate) fn with_session(session: &LiveSession) -> Self {
+        let caller = Self::verified(session.identity.clone(), Via::Session);
+        Self { expires_at: Some(session.expires_at), session: Some(session.digest), ..caller }
     }
 
     /// The same with the moment at which what proved it is over.
@@ -111,6 +118,12 @@ impl Caller {
     #[must_use]
     pub fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.expires_at
+    }
+
+    /// The browser session that was sent, if it was one.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionDigest> {
+        self.session
     }
 
     /// What it is.

@@ -60,7 +60,7 @@ pub mod testing;
 mod tests;
 
 pub use api_token::{
-    FoundToken, Lookup, Scope, TOKEN_PATTERN, TOKEN_PREFIX, TokenDigest, TokenStore, Tokens, TokensUnavailable,
+    Ended, FoundToken, Lookup, Scope, TOKEN_PATTERN, TOKEN_PREFIX, TokenDigest, TokenStore, Tokens, TokensUnavailable,
     new_token,
 };
 pub use authenticator::{Authenticator, CannotStart, IAP_ASSERTION_HEADER, IDENTITY_HEADER, Need};
@@ -71,6 +71,6 @@ pub use login::{LoggedIn, Login, LoginFailure, Origin, Redirect, login_location}
 pub use redirect::safe_redirect;
 pub use refusal::{Credential, Reason, Refusal};
 pub use remote::CacheLimits;
-pub use session::SESSION_COOKIE;
+pub use session::{LiveSession, SESSION_COOKIE, SessionDigest};
 pub use settings::{Settings, VARIABLES};
 pub use sources::{Clock, Random, system_clock, system_random};

@@ -91,7 +91,9 @@ reasons! {
     InvalidToken = "invalid_token";
     /// An API token, or the agent that it stands for, was revoked.
     Revoked = "revoked";
-    /// The API tokens could not be looked up: nobody's fault who asks.
+    /// A session that was ended before its time.
+    SessionEnded = "session_ended";
+    /// The API tokens, or the sessions, could not be looked up: nobody's fault who asks.
     TokensUnavailable = "tokens_unavailable";
     /// An API token whose scope does not hold what the request does.
     OutOfScope = "out_of_scope";
@@ -107,7 +109,7 @@ impl Reason {
     pub fn message(self) -> &'static str {
         match self {
             Reason::KeysUnavailable => "the identity provider cannot be reached; try again",
-            Reason::TokensUnavailable => "the API tokens cannot be looked up; try again",
+            Reason::TokensUnavailable => "the API tokens and sessions cannot be looked up; try again",
             Reason::OutOfScope => "forbidden: the scope of the API token does not hold this",
             Reason::LoginNeeded => "forbidden: this takes a login, not an API token",
             Reason::CrossSiteWrite => "a browser may not send this request from another site",

@@ -72,8 +72,19 @@ impl Client {
     /// # Errors
     /// 403 for who is no member; otherwise as every call.
     pub async fn org_policies(&self, org: &str) -> Result<Vec<OrgPolicy>, Error> {
-        let call = Call::get(format!("/orgs/{}/policies", segment(org)));
-        self.fetch::<OrgPolicyList>(call).await.map(|list| list.policies)
+        /// What the server gives at once.
+        const PAGE: usize = 20;
+        let mut policies: Vec<OrgPolicy> = Vec::new();
+        loop {
+            let call = Call::get(format!("/orgs/{}/policies", segment(org))).query("limit", PAGE.to_string());
+            let call = call.query_some("after", policies.last().map(|policy| policy.name.as_str()));
+            let page = self.fetch::<OrgPolicyList>(call).await?.policies;
+            let is_last = page.len() < PAGE;
+            policies.extend(page);
+            if is_last {
+                return Ok(policies);
+            }
+        }
     }
 
     /// Sets a policy that judges every repo of an org.

@@ -6,6 +6,9 @@ use uuid::Uuid;
 
 use crate::{Client, Error, RepoClient, transport::Call};
 
+/// How many tokens or agents are asked for at once.
+const PAGE: usize = 100;
+
 impl Client {
     /// One page of the repos in which the caller has a role; `after` is the name of the last one of the page before.
     ///
@@ -21,8 +24,18 @@ impl Client {
     /// # Errors
     /// 403 for everybody's; otherwise as every call.
     pub async fn tokens(&self, all: bool) -> Result<Vec<Token>, Error> {
-        let call = Call::get("/tokens".to_owned()).query_some("all", all.then_some(true));
-        self.fetch::<TokenList>(call).await.map(|list| list.tokens)
+        let mut tokens: Vec<Token> = Vec::new();
+        loop {
+            let call =
+                Call::get("/tokens".to_owned()).query_some("all", all.then_some(true)).query("limit", PAGE.to_string());
+            let call = call.query_some("after", tokens.last().map(|last| last.id));
+            let page = self.fetch::<TokenList>(call).await?.tokens;
+            let is_last = page.len() < PAGE;
+            tokens.extend(page);
+            if is_last {
+                return Ok(tokens);
+            }
+        }
     }
 
     /// Makes an API token. Its secret is told once.
@@ -46,8 +59,18 @@ impl Client {
     /// # Errors
     /// 403 for everybody's; otherwise as every call.
     pub async fn agents(&self, all: bool) -> Result<Vec<Agent>, Error> {
-        let call = Call::get("/agents".to_owned()).query_some("all", all.then_some(true));
-        self.fetch::<AgentList>(call).await.map(|list| list.agents)
+        let mut agents: Vec<Agent> = Vec::new();
+        loop {
+            let call =
+                Call::get("/agents".to_owned()).query_some("all", all.then_some(true)).query("limit", PAGE.to_string());
+            let call = call.query_some("after", agents.last().map(|last| last.id));
+            let page = self.fetch::<AgentList>(call).await?.agents;
+            let is_last = page.len() < PAGE;
+            agents.extend(page);
+            if is_last {
+                return Ok(agents);
+            }
+        }
     }
 
     /// Makes an agent. The secret of its token is told once.
@@ -64,6 +87,14 @@ impl Client {
     /// 404 when the caller has none of that id; otherwise as every call.
     pub async fn revoke_agent(&self, id: Uuid) -> Result<(), Error> {
         self.run(Call::delete(format!("/agents/{id}"))).await
+    }
+
+    /// Ends all browser sessions of the caller, or for the global admin somebody else's.
+    ///
+    /// # Errors
+    /// 403 for somebody else's; otherwise as every call.
+    pub async fn end_sessions(&self, identity: Option<&str>) -> Result<(), Error> {
+        self.run(Call::delete("/sessions".to_owned()).query_some("identity", identity)).await
     }
 
     /// One page of the audit trail of the server, newest first; `after` is the position of the last event of the page

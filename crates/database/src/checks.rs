@@ -224,7 +224,7 @@ impl RawCheck {
     }
 }
 
-/// The latest run of each check of a branch, or of those at one sequence, by name: the newest commit that has one counts,
+/// A page of the latest run of each check of a branch, or of those at one sequence, by name: the newest commit that has one counts,
 /// and there the highest attempt. On an unknown branch there are none. The cost is that of the names, however often they
 /// ran.
 ///
@@ -237,7 +237,7 @@ pub async fn latest_checks(
     branch: &str,
     at: Option<i64>,
     after: &str,
-    limit: Option<i64>,
+    limit: i64,
 ) -> Result<Vec<CheckRun>> {
     let rows = sqlx::query_as!(
         RawCheck,
@@ -293,29 +293,47 @@ pub async fn latest_checks(
     Ok(rows.into_iter().map(|row| row.into_wire(repo, branch)).collect())
 }
 
-/// Every attempt of every check of a branch, or of those at one sequence: newest commit first, there the newest first. On
-/// an unknown branch there are none. `None` when there is no such run to start after.
+/// Where the history of checks goes on behind a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RunPlace {
+    /// The commit of the last run that was seen.
+    pub sequence: i64,
+    /// When it was first reported.
+    pub created_at: DateTime<Utc>,
+    /// Its id.
+    pub id: Uuid,
+}
+
+/// Where the history of checks goes on behind a run; `None` when there is no such run.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_run(executor: impl PgExecutor<'_>, repo_id: i64, id: Uuid) -> Result<Option<RunPlace>> {
+    let row = sqlx::query_as!(
+        RunPlace,
+        "SELECT sequence, created_at, id FROM check_runs WHERE repo_id = $1 AND id = $2",
+        repo_id,
+        id
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row)
+}
+
+/// A page of the attempts of every check of a branch, or of those at one sequence: newest commit first, there the newest
+/// first. On an unknown branch there are none.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn check_history(
-    connection: &mut sqlx::PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     repo: &str,
     branch: &str,
     at: Option<i64>,
-    after: Option<Uuid>,
-    limit: Option<i64>,
-) -> Result<Option<Vec<CheckRun>>> {
-    let mut last: Option<(i64, DateTime<Utc>)> = None;
-    if let Some(id) = after {
-        let row =
-            sqlx::query!("SELECT sequence, created_at FROM check_runs WHERE repo_id = $1 AND id = $2", repo_id, id)
-                .fetch_optional(&mut *connection)
-                .await?;
-        let Some(row) = row else { return Ok(None) };
-        last = Some((row.sequence, row.created_at));
-    }
+    after: Option<RunPlace>,
+    limit: i64,
+) -> Result<Vec<CheckRun>> {
     let rows = sqlx::query_as!(
         RawCheck,
         r#"
@@ -335,14 +353,14 @@ pub async fn check_history(
         repo_id,
         branch,
         at,
-        last.map(|(sequence, _)| sequence),
-        last.map(|(_, created_at)| created_at),
-        after,
+        after.map(|place| place.sequence),
+        after.map(|place| place.created_at),
+        after.map(|place| place.id),
         limit,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
-    Ok(Some(rows.into_iter().map(|row| row.into_wire(repo, branch)).collect()))
+    Ok(rows.into_iter().map(|row| row.into_wire(repo, branch)).collect())
 }
 
 /// Where a check stands at a commit.

@@ -13,7 +13,7 @@ pub struct StoredAnswer {
     pub answer: String,
 }
 
-/// Claims a key for the transaction: a second request with the same key waits here until the first one ends, and then
+/// Claims a key for the transaction, for a request about a repo or about none: a second request with the same key waits here until the first one ends, and then
 /// finds its answer. Answers the stored answer, or nothing when the key is now ours.
 ///
 /// # Errors
@@ -23,15 +23,17 @@ pub async fn claim_key(
     identity: &str,
     key: &str,
     request_hash: &[u8],
+    repo_id: Option<i64>,
 ) -> Result<Option<StoredAnswer>> {
     let claimed = sqlx::query!(
         r#"
-        INSERT INTO idempotency_keys (identity, key, request_hash, answer) VALUES ($1, $2, $3, '')
+        INSERT INTO idempotency_keys (identity, key, request_hash, repo_id, answer) VALUES ($1, $2, $3, $4, '')
         ON CONFLICT (identity, key) DO NOTHING
         "#,
         identity,
         key,
         request_hash,
+        repo_id,
     )
     .execute(&mut *connection)
     .await?;

@@ -2,10 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use docstore_models::IssueComment;
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{Result, error::timestamp};
+use crate::{
+    Result,
+    error::timestamp,
+    lists::{PageBounds, Place},
+};
 
 struct RawComment {
     id: Uuid,
@@ -55,61 +59,79 @@ pub async fn create_comment(
     Ok(id)
 }
 
-/// The comments on an issue, oldest first, behind the one given; none when there is no such issue. `None` when there is no
-/// such comment to start after.
+/// Where the list of an issue's comments goes on behind one of them; `None` when there is no such comment.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_comment(
+    executor: impl PgExecutor<'_>,
+    repo_id: i64,
+    number: i64,
+    id: Uuid,
+) -> Result<Option<Place>> {
+    let row = sqlx::query_as!(
+        Place,
+        r#"
+        SELECT c.created_at, c.id
+        FROM issue_comments c
+        JOIN issues i ON i.id = c.issue_id
+        WHERE i.repo_id = $1 AND i.number = $2 AND c.id = $3
+        "#,
+        repo_id,
+        number,
+        id,
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row)
+}
+
+/// A page of the comments on an issue, oldest first; none when there is no such issue.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_comments(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     repo: &str,
     number: i64,
-    after: Option<Uuid>,
-    limit: Option<i64>,
-) -> Result<Option<Vec<IssueComment>>> {
-    let after = match after {
-        None => None,
-        Some(id) => {
-            let row = sqlx::query!(
-                r#"
-                SELECT c.created_at
-                FROM issue_comments c
-                JOIN issues i ON i.id = c.issue_id
-                WHERE i.repo_id = $1 AND i.number = $2 AND c.id = $3
-                "#,
-                repo_id,
-                number,
-                id,
-            )
-            .fetch_optional(&mut *connection)
-            .await?;
-            let Some(row) = row else { return Ok(None) };
-            Some((row.created_at, id))
-        }
-    };
+    after: Option<Place>,
+    page: PageBounds,
+) -> Result<Vec<IssueComment>> {
+    let (created_at, id) = Place::parts(after);
     let rows = sqlx::query_as!(
         RawComment,
         r#"
-        SELECT c.id, c.issue_id, c.body, c.author, c.created_at, c.edited_at
-        FROM issue_comments c
-        WHERE c.issue_id = (SELECT i.id FROM issues i WHERE i.repo_id = $1 AND i.number = $2)
-            -- Without a case for the first page, which would leave the index all comments to walk through.
-            AND (c.created_at, c.id) > (
-                coalesce($3::timestamptz, '-infinity'), coalesce($4::uuid, '00000000-0000-0000-0000-000000000000')
-            )
-        ORDER BY c.created_at, c.id
-        LIMIT $5
+        SELECT id, issue_id, body, author, created_at, edited_at
+        FROM (
+            SELECT
+                c.*,
+                sum(octet_length(c.body)) OVER (
+                    ORDER BY c.created_at, c.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM issue_comments c
+            WHERE c.issue_id = (SELECT i.id FROM issues i WHERE i.repo_id = $1 AND i.number = $2)
+                -- Without a case for the first page, which would leave the index all comments to walk through.
+                AND (c.created_at, c.id) > (
+                    coalesce($3::timestamptz, '-infinity'),
+                    coalesce($4::uuid, '00000000-0000-0000-0000-000000000000')
+                )
+            ORDER BY c.created_at, c.id
+            LIMIT $5
+        ) page
+        WHERE coalesce(bytes_before, 0) < $6::bigint
+        ORDER BY created_at, id
         "#,
         repo_id,
         number,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit,
+        created_at,
+        id,
+        page.rows,
+        page.bytes,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
-    Ok(Some(rows.into_iter().map(|row| row.into_wire(repo)).collect()))
+    Ok(rows.into_iter().map(|row| row.into_wire(repo)).collect())
 }
 
 /// Locks a comment on an issue of a repo that is held until the transaction ends, and answers it as it is then.

@@ -5,7 +5,7 @@ use docstore_models::{CloseReason, Issue, IssueState, RefType};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{Result, error::timestamp};
+use crate::{Result, error::timestamp, lists::PageBounds};
 
 struct RawIssue {
     id: Uuid,
@@ -151,11 +151,9 @@ pub struct IssueFilter<'a> {
     pub label: Option<&'a str>,
     /// Only those with a lower number.
     pub after: Option<i64>,
-    /// At most so many.
-    pub limit: Option<i64>,
 }
 
-/// Issues, newest first.
+/// A page of issues, newest first.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -164,6 +162,7 @@ pub async fn list_issues(
     repo_id: i64,
     repo: &str,
     filter: IssueFilter<'_>,
+    page: PageBounds,
 ) -> Result<Vec<Issue>> {
     let rows = sqlx::query_as!(
         RawIssue,
@@ -212,25 +211,32 @@ pub async fn list_issues(
             SELECT number FROM found ORDER BY number DESC LIMIT $6
         )
         SELECT
-            i.id, i.number, i.title, i.body, i.author, i.state, i.close_reason, i.closed_by, i.labels, i.closed_at,
-            i.created_at, i.updated_at
-        FROM page
-        JOIN issues i ON i.repo_id = $1 AND i.number = page.number
-        ORDER BY i.number DESC
+            id, number, title, body, author, state, close_reason, closed_by, labels, closed_at, created_at, updated_at
+        FROM (
+            SELECT
+                i.*,
+                sum(coalesce(octet_length(i.body), 0))
+                    OVER (ORDER BY i.number DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM page
+            JOIN issues i ON i.repo_id = $1 AND i.number = page.number
+        ) sized
+        WHERE coalesce(bytes_before, 0) < $7::bigint
+        ORDER BY number DESC
         "#,
         repo_id,
         filter.state.map(IssueState::as_str),
         filter.author,
         filter.label,
         filter.after.unwrap_or(i64::MAX),
-        filter.limit,
+        page.rows,
+        page.bytes,
     )
     .fetch_all(executor)
     .await?;
     Ok(rows.into_iter().map(|row| row.into_wire(repo)).collect())
 }
 
-/// The issues that are tied to something, by number, behind the number given.
+/// A page of the issues that are tied to something, by number, behind the number given.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -240,29 +246,34 @@ pub async fn issues_tied_to(
     repo: &str,
     target: (RefType, &str),
     after: Option<i64>,
-    limit: Option<i64>,
+    page: PageBounds,
 ) -> Result<Vec<Issue>> {
     let (ref_type, ref_id) = target;
     let rows = sqlx::query_as!(
         RawIssue,
         r#"
         SELECT
-            i.id, i.number, i.title, i.body, i.author, i.state, i.close_reason, i.closed_by, i.labels, i.closed_at,
-            i.created_at, i.updated_at
-        FROM issue_refs r
-        JOIN issues i ON i.id = r.issue_id
-        WHERE r.repo_id = $1
-            AND r.ref_type = $2
-            AND r.ref_id = $3
-            AND ($4::bigint IS NULL OR i.number > $4)
-        ORDER BY i.number
-        LIMIT $5
+            id, number, title, body, author, state, close_reason, closed_by, labels, closed_at, created_at, updated_at
+        FROM (
+            SELECT
+                i.*,
+                sum(coalesce(octet_length(i.body), 0))
+                    OVER (ORDER BY i.number ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM issue_refs r
+            JOIN issues i ON i.id = r.issue_id
+            WHERE r.repo_id = $1 AND r.ref_type = $2 AND r.ref_id = $3 AND i.number > $4
+            ORDER BY i.number
+            LIMIT $5
+        ) page
+        WHERE coalesce(bytes_before, 0) < $6::bigint
+        ORDER BY number
         "#,
         repo_id,
         ref_type.as_str(),
         ref_id,
-        after,
-        limit,
+        after.unwrap_or(0),
+        page.rows,
+        page.bytes,
     )
     .fetch_all(executor)
     .await?;

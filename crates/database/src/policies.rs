@@ -118,6 +118,34 @@ pub async fn org_policies(executor: impl PgExecutor<'_>, org_id: i64) -> Result<
         .collect())
 }
 
+/// A page of the policies of an org, by name, behind the one given.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn list_org_policies(
+    executor: impl PgExecutor<'_>,
+    org_id: i64,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<OrgPolicy>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT name, source, updated_by, updated_at
+        FROM org_policies
+        WHERE org_id = $1 AND name > $2
+        ORDER BY name
+        LIMIT $3
+        "#,
+        org_id,
+        after,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    let policy = |name, source, updated_by, updated_at| OrgPolicy { name, source, updated_by, updated_at };
+    Ok(rows.into_iter().map(|row| policy(row.name, row.source, row.updated_by, timestamp(row.updated_at))).collect())
+}
+
 /// Sets a policy of a locked org.
 ///
 /// # Errors

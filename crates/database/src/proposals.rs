@@ -2,10 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use docstore_models::{Proposal, ProposalState};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{Result, branches::LockedBranch, error::timestamp};
+use crate::{
+    Result,
+    branches::LockedBranch,
+    error::timestamp,
+    lists::{PageBounds, Place},
+};
 
 struct RawProposal {
     id: Uuid,
@@ -178,58 +183,71 @@ pub struct ProposalFilter<'a> {
     pub state: Option<ProposalState>,
     /// Only those of this branch.
     pub branch: Option<&'a str>,
-    /// Only those behind this one.
-    pub after: Option<Uuid>,
-    /// At most so many.
-    pub limit: Option<i64>,
+    /// Only those older than the one here.
+    pub after: Option<Place>,
 }
 
-/// Proposals, newest first. `None` when there is no such proposal to start after.
+/// Where the list of proposals goes on behind one of them; `None` when there is no such proposal.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_proposal(executor: impl PgExecutor<'_>, repo_id: i64, id: Uuid) -> Result<Option<Place>> {
+    let row =
+        sqlx::query_as!(Place, "SELECT created_at, id FROM proposals WHERE repo_id = $1 AND id = $2", repo_id, id)
+            .fetch_optional(executor)
+            .await?;
+    Ok(row)
+}
+
+/// A page of proposals, newest first.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_proposals(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     repo: &str,
     filter: ProposalFilter<'_>,
-) -> Result<Option<Vec<Proposal>>> {
-    let after = match filter.after {
-        None => None,
-        Some(id) => {
-            let row = sqlx::query!("SELECT created_at FROM proposals WHERE repo_id = $1 AND id = $2", repo_id, id)
-                .fetch_optional(&mut *connection)
-                .await?;
-            let Some(row) = row else { return Ok(None) };
-            Some((row.created_at, id))
-        }
-    };
+    page: PageBounds,
+) -> Result<Vec<Proposal>> {
+    let (created_at, id) = Place::parts(filter.after);
     let rows = sqlx::query_as!(
         RawProposal,
         r#"
-        SELECT
-            p.id, b.name AS branch, base.name AS base_branch, p.title, p.description, p.author, p.state,
-            p.created_at, p.updated_at
-        FROM proposals p
-        JOIN branches b ON b.id = p.branch_id
-        JOIN branches base ON base.id = p.base_branch_id
-        WHERE p.repo_id = $1
-            AND ($2::text IS NULL OR p.state = $2)
-            AND ($3::text IS NULL OR b.name = $3)
-            AND ($4::timestamptz IS NULL OR (p.created_at, p.id) < ($4, $5::uuid))
-        ORDER BY p.created_at DESC, p.id DESC
-        LIMIT $6
+        SELECT id, branch, base_branch, title, description, author, state, created_at, updated_at
+        FROM (
+            SELECT
+                p.*, b.name AS branch, base.name AS base_branch,
+                sum(coalesce(octet_length(p.description), 0)) OVER (
+                    ORDER BY p.created_at DESC, p.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM proposals p
+            JOIN branches b ON b.id = p.branch_id
+            JOIN branches base ON base.id = p.base_branch_id
+            WHERE p.repo_id = $1
+                AND ($2::text IS NULL OR p.state = $2)
+                AND ($3::text IS NULL OR b.name = $3)
+                -- The first page is no case of its own, so that an index can be walked from the place on.
+                AND (p.created_at, p.id) < (
+                    coalesce($4::timestamptz, 'infinity'), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                )
+            ORDER BY p.created_at DESC, p.id DESC
+            LIMIT $6
+        ) page
+        WHERE coalesce(bytes_before, 0) < $7::bigint
+        ORDER BY created_at DESC, id DESC
         "#,
         repo_id,
         filter.state.map(ProposalState::as_str),
         filter.branch,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        filter.limit,
+        created_at,
+        id,
+        page.rows,
+        page.bytes,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
-    Ok(Some(rows.into_iter().map(|row| row.into_wire(repo)).collect()))
+    Ok(rows.into_iter().map(|row| row.into_wire(repo)).collect())
 }
 
 /// Changes the texts of a locked proposal. Answers when, which is later than any change before.

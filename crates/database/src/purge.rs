@@ -41,40 +41,55 @@ pub async fn purge_branches(
     Ok(PurgeResponse { documents_deleted, ..counts })
 }
 
+/// Deletes the rows of a table that belong to branches, and says how many.
+macro_rules! delete_of_branches {
+    ($connection:expr, $table:literal, $branches:expr) => {
+        sqlx::query!("DELETE FROM " + $table + " WHERE branch_id = ANY ($1)", $branches)
+            .execute(&mut *$connection)
+            .await?
+            .rows_affected()
+    };
+}
+
+/// Deletes rows of a table that belong to a repo, at most so many, and says how many.
+macro_rules! delete_some_of_repo {
+    ($connection:expr, $table:literal, $repo_id:expr, $rows_max:expr) => {
+        sqlx::query!(
+            "DELETE FROM "
+                + $table
+                + " WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
+                + $table
+                + " WHERE repo_id = $1 LIMIT $2))",
+            $repo_id,
+            $rows_max,
+        )
+        .execute(&mut *$connection)
+        .await?
+        .rows_affected()
+    };
+}
+
 /// Deletes the rows of branches and leaves their tombstones.
 async fn delete_branches(connection: &mut PgConnection, branches: &[i64]) -> Result<PurgeResponse> {
-    let file_changes = sqlx::query!("DELETE FROM file_changes WHERE branch_id = ANY ($1)", branches)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    let commits = sqlx::query!("DELETE FROM commits WHERE branch_id = ANY ($1)", branches)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    sqlx::query!("DELETE FROM proposals WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM review_comments WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
-    let reviews = sqlx::query!("DELETE FROM reviews WHERE branch_id = ANY ($1)", branches)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    let check_runs = sqlx::query!("DELETE FROM check_runs WHERE branch_id = ANY ($1)", branches)
-        .execute(&mut *connection)
-        .await?
-        .rows_affected();
-    sqlx::query!("DELETE FROM auto_merges_due WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM ci_jobs WHERE branch_id = ANY ($1)", branches).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM archive_checksums WHERE branch_id = ANY ($1)", branches)
-        .execute(&mut *connection)
-        .await?;
+    let file_changes = delete_of_branches!(connection, "file_changes", branches);
+    let commits = delete_of_branches!(connection, "commits", branches);
+    delete_of_branches!(connection, "proposals", branches);
+    delete_of_branches!(connection, "review_comments", branches);
+    let reviews = delete_of_branches!(connection, "reviews", branches);
+    let check_runs = delete_of_branches!(connection, "check_runs", branches);
+    delete_of_branches!(connection, "auto_merges_due", branches);
+    delete_of_branches!(connection, "ci_jobs", branches);
+    delete_of_branches!(connection, "archive_checksums", branches);
     sqlx::query!("UPDATE branches SET deleted_at = now() WHERE id = ANY ($1) AND deleted_at IS NULL", branches)
-        .execute(&mut *connection)
+        .execute(connection)
         .await?;
+    let count = |rows: u64| i64::try_from(rows).unwrap_or(i64::MAX);
     Ok(PurgeResponse {
         branches_purged: i64::try_from(branches.len()).unwrap_or(i64::MAX),
-        file_commits_deleted: i64::try_from(file_changes).unwrap_or(i64::MAX),
-        commits_deleted: i64::try_from(commits).unwrap_or(i64::MAX),
-        reviews_deleted: i64::try_from(reviews).unwrap_or(i64::MAX),
-        check_runs_deleted: i64::try_from(check_runs).unwrap_or(i64::MAX),
+        file_commits_deleted: count(file_changes),
+        commits_deleted: count(commits),
+        reviews_deleted: count(reviews),
+        check_runs_deleted: count(check_runs),
         ..PurgeResponse::default()
     })
 }
@@ -173,17 +188,7 @@ pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, row
     .fetch_one(&mut *connection)
     .await?
     .count;
-    let commits = sqlx::query!(
-        r#"
-        DELETE FROM commits
-        WHERE sequence = ANY (ARRAY(SELECT c.sequence FROM commits c WHERE c.repo_id = $1 LIMIT $2))
-        "#,
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
+    let commits = delete_some_of_repo!(connection, "commits", repo_id, rows_max);
     let discussed = clear_issues(&mut *connection, repo_id, rows_max).await?;
     let reviewed = clear_reviews(connection, repo_id, rows_max).await?;
     sqlx::query!(
@@ -198,45 +203,14 @@ pub async fn clear_deleted_repo(connection: &mut PgConnection, repo_id: i64, row
 /// Clears away proposals and issues of a deleted repo with comments and refs, at most so many rows of each. Answers whether
 /// there may be more.
 async fn clear_issues(connection: &mut PgConnection, repo_id: i64, rows_max: i64) -> Result<bool> {
-    let proposals = sqlx::query!(
-        "DELETE FROM proposals WHERE id = ANY (ARRAY(SELECT p.id FROM proposals p WHERE p.repo_id = $1 LIMIT $2))",
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    let comments = sqlx::query!(
-        r#"
-        DELETE FROM issue_comments
-        WHERE id = ANY (ARRAY(SELECT c.id FROM issue_comments c WHERE c.repo_id = $1 LIMIT $2))
-        "#,
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    let refs = sqlx::query!(
-        "DELETE FROM issue_refs WHERE id = ANY (ARRAY(SELECT f.id FROM issue_refs f WHERE f.repo_id = $1 LIMIT $2))",
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
+    let proposals = delete_some_of_repo!(connection, "proposals", repo_id, rows_max);
+    let comments = delete_some_of_repo!(connection, "issue_comments", repo_id, rows_max);
+    let refs = delete_some_of_repo!(connection, "issue_refs", repo_id, rows_max);
     // An issue takes along whatever is left of its own: first that, in pieces.
     if comments > 0 || refs > 0 {
         return Ok(true);
     }
-    let issues = sqlx::query!(
-        "DELETE FROM issues WHERE id = ANY (ARRAY(SELECT i.id FROM issues i WHERE i.repo_id = $1 LIMIT $2))",
-        repo_id,
-        rows_max,
-    )
-    .execute(connection)
-    .await?
-    .rows_affected();
+    let issues = delete_some_of_repo!(connection, "issues", repo_id, rows_max);
     Ok(issues > 0 || proposals > 0)
 }
 
@@ -244,35 +218,11 @@ async fn clear_issues(connection: &mut PgConnection, repo_id: i64, rows_max: i64
 /// may be more.
 async fn clear_reviews(connection: &mut PgConnection, repo_id: i64, rows_max: i64) -> Result<bool> {
     // A comment takes the replies to it along, so there may be fewer pieces than it looks.
-    let comments = sqlx::query!(
-        r#"
-        DELETE FROM review_comments
-        WHERE id = ANY (ARRAY(SELECT c.id FROM review_comments c WHERE c.repo_id = $1 LIMIT $2))
-        "#,
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
-    let check_runs = sqlx::query!(
-        "DELETE FROM check_runs WHERE id = ANY (ARRAY(SELECT c.id FROM check_runs c WHERE c.repo_id = $1 LIMIT $2))",
-        repo_id,
-        rows_max,
-    )
-    .execute(&mut *connection)
-    .await?
-    .rows_affected();
+    let comments = delete_some_of_repo!(connection, "review_comments", repo_id, rows_max);
+    let check_runs = delete_some_of_repo!(connection, "check_runs", repo_id, rows_max);
     if comments > 0 || check_runs > 0 {
         return Ok(true);
     }
-    let reviews = sqlx::query!(
-        "DELETE FROM reviews WHERE id = ANY (ARRAY(SELECT v.id FROM reviews v WHERE v.repo_id = $1 LIMIT $2))",
-        repo_id,
-        rows_max,
-    )
-    .execute(connection)
-    .await?
-    .rows_affected();
+    let reviews = delete_some_of_repo!(connection, "reviews", repo_id, rows_max);
     Ok(reviews > 0)
 }

@@ -4,7 +4,11 @@ use docstore_models::Release;
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{Result, error::timestamp};
+use crate::{
+    Result,
+    error::timestamp,
+    lists::{PageBounds, Place},
+};
 
 /// Whether a sequence is a commit of the repo, on any branch. A deleted repo has none.
 ///
@@ -66,57 +70,70 @@ pub async fn create_release(
     })
 }
 
-/// Releases, newest first, after the release with the id given. `None` when there is no such release to start after.
+/// Where the list of releases goes on behind one of them; `None` when there is no such release.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_release(executor: impl PgExecutor<'_>, repo_id: i64, id: Uuid) -> Result<Option<Place>> {
+    let row = sqlx::query_as!(Place, "SELECT created_at, id FROM releases WHERE repo_id = $1 AND id = $2", repo_id, id)
+        .fetch_optional(executor)
+        .await?;
+    Ok(row)
+}
+
+/// A page of releases, newest first.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_releases(
-    connection: &mut sqlx::PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     repo: &str,
-    after: Option<Uuid>,
-    limit: i64,
-) -> Result<Option<Vec<Release>>> {
-    let after = match after {
-        None => None,
-        Some(id) => {
-            let row = sqlx::query!("SELECT created_at, id FROM releases WHERE repo_id = $1 AND id = $2", repo_id, id)
-                .fetch_optional(&mut *connection)
-                .await?;
-            match row {
-                None => return Ok(None),
-                Some(row) => Some((row.created_at, row.id)),
-            }
-        }
-    };
+    after: Option<Place>,
+    page: PageBounds,
+) -> Result<Vec<Release>> {
+    let (created_at, id) = Place::parts(after);
     let rows = sqlx::query!(
         r#"
         SELECT id, name, sequence, body, created_by, created_at
-        FROM releases
-        WHERE repo_id = $1 AND ($2::timestamptz IS NULL OR (created_at, id) < ($2, $3::uuid))
+        FROM (
+            SELECT
+                *,
+                sum(coalesce(octet_length(body), 0)) OVER (
+                    ORDER BY created_at DESC, id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM releases
+            WHERE repo_id = $1
+                -- As for proposals.
+                AND (created_at, id) < (
+                    coalesce($2::timestamptz, 'infinity'), coalesce($3::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                )
+            ORDER BY created_at DESC, id DESC
+            LIMIT $4
+        ) page
+        WHERE coalesce(bytes_before, 0) < $5::bigint
         ORDER BY created_at DESC, id DESC
-        LIMIT $4
         "#,
         repo_id,
-        after.map(|(created_at, _)| created_at),
-        after.map(|(_, id)| id),
-        limit,
+        created_at,
+        id,
+        page.rows,
+        page.bytes,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
-    Ok(Some(
-        rows.into_iter()
-            .map(|row| Release {
-                id: row.id,
-                repo: repo.to_owned(),
-                name: row.name,
-                sequence: row.sequence,
-                body: row.body,
-                created_by: row.created_by,
-                created_at: timestamp(row.created_at),
-            })
-            .collect(),
-    ))
+    Ok(rows
+        .into_iter()
+        .map(|row| Release {
+            id: row.id,
+            repo: repo.to_owned(),
+            name: row.name,
+            sequence: row.sequence,
+            body: row.body,
+            created_by: row.created_by,
+            created_at: timestamp(row.created_at),
+        })
+        .collect())
 }
 
 /// One release by name.

@@ -3,7 +3,7 @@
 use docstore_models::Repo;
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::{Result, error::timestamp};
+use crate::{Result, error::timestamp, subscriptions::delete_subscriptions_of_repo};
 
 /// Creates a repo with its empty `main` branch. A taken name violates `repos_live_name`.
 ///
@@ -138,18 +138,24 @@ pub async fn lock_roles(executor: impl PgExecutor<'_>, repo_id: i64) -> Result<b
 /// # Errors
 /// When the database cannot answer.
 pub async fn delete_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
-    sqlx::query!("DELETE FROM roles WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM releases WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM issue_counters WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM required_checks WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM policy_verdicts WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM obliterations WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM auto_merges_due WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM auto_merge_turns WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM token_repos WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM ci_jobs WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM repo_secrets WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
-    sqlx::query!("DELETE FROM event_subscriptions WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+    macro_rules! delete_of_repo {
+        ($table:literal) => {
+            sqlx::query!("DELETE FROM " + $table + " WHERE repo_id = $1", repo_id).execute(&mut *connection).await?;
+        };
+    }
+    delete_of_repo!("roles");
+    delete_of_repo!("releases");
+    delete_of_repo!("issue_counters");
+    delete_of_repo!("required_checks");
+    delete_of_repo!("policy_verdicts");
+    delete_of_repo!("obliterations");
+    delete_of_repo!("auto_merges_due");
+    delete_of_repo!("auto_merge_turns");
+    delete_of_repo!("token_repos");
+    delete_of_repo!("ci_jobs");
+    delete_of_repo!("repo_secrets");
+    delete_of_repo!("idempotency_keys");
+    delete_subscriptions_of_repo(connection, repo_id).await?;
     sqlx::query!("UPDATE branches SET deleted_at = now() WHERE repo_id = $1 AND deleted_at IS NULL", repo_id)
         .execute(&mut *connection)
         .await?;

@@ -5,7 +5,12 @@ use docstore_models::{CommentSide, PrincipalKind, ReviewComment};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::{Result, branches::LockedBranch, error::timestamp};
+use crate::{
+    Result,
+    branches::LockedBranch,
+    error::timestamp,
+    lists::{PageBounds, Place},
+};
 
 /// A comment to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -242,57 +247,78 @@ impl From<RawComment> for ReviewComment {
 pub struct CommentFilter<'a> {
     /// Only those on this file.
     pub path: Option<&'a str>,
-    /// Only those newer than this one.
-    pub after: Option<Uuid>,
-    /// At most so many.
-    pub limit: Option<i64>,
+    /// Only those newer than the one here.
+    pub after: Option<Place>,
 }
 
-/// The comments on a branch, oldest first; on an unknown branch there are none. `None` when there is no such comment to
-/// start after.
+/// Where the list of comments goes on behind one of them; `None` when there is no such comment.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_comment(executor: impl PgExecutor<'_>, repo_id: i64, id: Uuid) -> Result<Option<Place>> {
+    let row = sqlx::query_as!(
+        Place,
+        "SELECT created_at, id FROM review_comments WHERE repo_id = $1 AND id = $2",
+        repo_id,
+        id
+    )
+    .fetch_optional(executor)
+    .await?;
+    Ok(row)
+}
+
+/// A page of the comments on a branch, oldest first; on an unknown branch there are none.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_comments(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     branch: &str,
     filter: CommentFilter<'_>,
-) -> Result<Option<Vec<ReviewComment>>> {
-    let mut after: Option<DateTime<Utc>> = None;
-    if let Some(id) = filter.after {
-        let row = sqlx::query!("SELECT created_at FROM review_comments WHERE repo_id = $1 AND id = $2", repo_id, id)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        after = Some(row.created_at);
-    }
+    page: PageBounds,
+) -> Result<Vec<ReviewComment>> {
+    let (created_at, id) = Place::parts(filter.after);
     let rows = sqlx::query_as!(
         RawComment,
         r#"
         SELECT
-            c.id, c.review_id, b.name AS branch, c.path, c.version_id, c.body, c.author, c.author_kind, c.sequence,
-            c.created_at, c.start_line, c.end_line, c.side, c.in_reply_to, c.resolved_at, c.resolved_by
-        FROM branches b
-        JOIN review_comments c ON c.branch_id = b.id
-        WHERE b.repo_id = $1
-            AND b.name = $2
-            AND b.deleted_at IS NULL
-            AND ($3::text IS NULL OR c.path = $3)
-            AND ($4::timestamptz IS NULL OR (c.created_at, c.id) > ($4, $5::uuid))
-        ORDER BY c.created_at, c.id
-        LIMIT $6
+            id, review_id, branch, path, version_id, body, author, author_kind, sequence, created_at, start_line,
+            end_line, side, in_reply_to, resolved_at, resolved_by
+        FROM (
+            SELECT
+                c.*, b.name AS branch,
+                sum(octet_length(c.body)) OVER (
+                    ORDER BY c.created_at, c.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM branches b
+            JOIN review_comments c ON c.branch_id = b.id
+            WHERE b.repo_id = $1
+                AND b.name = $2
+                AND b.deleted_at IS NULL
+                AND ($3::text IS NULL OR c.path = $3)
+                -- As for proposals.
+                AND (c.created_at, c.id) > (
+                    coalesce($4::timestamptz, '-infinity'),
+                    coalesce($5::uuid, '00000000-0000-0000-0000-000000000000')
+                )
+            ORDER BY c.created_at, c.id
+            LIMIT $6
+        ) page
+        WHERE coalesce(bytes_before, 0) < $7::bigint
+        ORDER BY created_at, id
         "#,
         repo_id,
         branch,
         filter.path,
-        after,
-        filter.after,
-        filter.limit,
+        created_at,
+        id,
+        page.rows,
+        page.bytes,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
-    Ok(Some(rows.into_iter().map(ReviewComment::from).collect()))
+    Ok(rows.into_iter().map(ReviewComment::from).collect())
 }
 
 /// The branch of a comment.

@@ -14,7 +14,7 @@ pub const REVIEWERS_MAX: usize = 1000;
 pub const CHECKS_MAX: usize = 1000;
 /// The most authors, as many pushers and as many co-authors, of one branch: nobody is forgotten, or nobody may merge.
 pub const CONTRIBUTORS_MAX: usize = 1000;
-/// The most bytes of messages that name co-authors: each may have a megabyte, and all are read at once.
+/// The most bytes of lines that may name co-authors: a message may be one line of a megabyte, and all are read at once.
 pub const CO_AUTHORED_BYTES_MAX: usize = 4 << 20;
 
 /// A review.
@@ -63,8 +63,8 @@ pub struct CommitPeople {
     pub authors: Vec<String>,
     /// Who brought them.
     pub pushers: Vec<String>,
-    /// The messages that may name co-authors: all, or more than [`CO_AUTHORED_BYTES_MAX`] of them.
-    pub messages: Vec<String>,
+    /// The lines of their messages that may name co-authors, each once: all, or more than [`CO_AUTHORED_BYTES_MAX`] of them.
+    pub co_author_lines: Vec<String>,
     /// Who brought the last one.
     pub last_pusher: Option<String>,
 }
@@ -144,16 +144,19 @@ pub async fn review_facts(executor: impl PgExecutor<'_>, branch: &BranchRow) -> 
                 LIMIT $6
             ) AS "pushers!: Vec<String>",
             ARRAY(
-                SELECT message
+                -- The lines of the messages, not the messages: those may have a megabyte each.
+                SELECT line
                 FROM (
-                    SELECT
-                        message,
-                        sum(octet_length(message)) OVER (ORDER BY sequence) - octet_length(message) AS bytes_before
-                    FROM commits
-                    WHERE branch_id = $1 AND sequence > $3 AND message ILIKE '%co-authored-by:%'
+                    SELECT line, sum(octet_length(line)) OVER (ORDER BY line) - octet_length(line) AS bytes_before
+                    FROM (
+                        SELECT DISTINCT found[1] COLLATE "C" AS line
+                        FROM commits
+                        CROSS JOIN LATERAL regexp_matches(message, '[^\n]*co-authored-by:[^\n]*', 'gi') found
+                        WHERE branch_id = $1 AND sequence > $3 AND message ILIKE '%co-authored-by:%'
+                    ) lines
                 ) named
                 WHERE bytes_before <= $7::bigint
-            ) AS "messages!: Vec<String>",
+            ) AS "co_author_lines!: Vec<String>",
             (
                 SELECT coalesce(pushed_by, author) FROM commits
                 WHERE branch_id = $1 AND sequence > $3
@@ -178,7 +181,7 @@ pub async fn review_facts(executor: impl PgExecutor<'_>, branch: &BranchRow) -> 
         people: CommitPeople {
             authors: row.authors,
             pushers: row.pushers,
-            messages: row.messages,
+            co_author_lines: row.co_author_lines,
             last_pusher: row.last_pusher,
         },
     })
@@ -202,16 +205,19 @@ pub async fn commit_people(executor: impl PgExecutor<'_>, branch: &BranchRow) ->
                 LIMIT $3
             ) AS "pushers!: Vec<String>",
             ARRAY(
-                SELECT message
+                -- The lines of the messages, not the messages: those may have a megabyte each.
+                SELECT line
                 FROM (
-                    SELECT
-                        message,
-                        sum(octet_length(message)) OVER (ORDER BY sequence) - octet_length(message) AS bytes_before
-                    FROM commits
-                    WHERE branch_id = $1 AND sequence > $2 AND message ILIKE '%co-authored-by:%'
+                    SELECT line, sum(octet_length(line)) OVER (ORDER BY line) - octet_length(line) AS bytes_before
+                    FROM (
+                        SELECT DISTINCT found[1] COLLATE "C" AS line
+                        FROM commits
+                        CROSS JOIN LATERAL regexp_matches(message, '[^\n]*co-authored-by:[^\n]*', 'gi') found
+                        WHERE branch_id = $1 AND sequence > $2 AND message ILIKE '%co-authored-by:%'
+                    ) lines
                 ) named
                 WHERE bytes_before <= $4::bigint
-            ) AS "messages!: Vec<String>",
+            ) AS "co_author_lines!: Vec<String>",
             (
                 SELECT coalesce(pushed_by, author) FROM commits
                 WHERE branch_id = $1 AND sequence > $2
@@ -229,7 +235,7 @@ pub async fn commit_people(executor: impl PgExecutor<'_>, branch: &BranchRow) ->
     Ok(CommitPeople {
         authors: row.authors,
         pushers: row.pushers,
-        messages: row.messages,
+        co_author_lines: row.co_author_lines,
         last_pusher: row.last_pusher,
     })
 }

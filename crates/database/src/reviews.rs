@@ -1,11 +1,15 @@
 //! Reviews.
 
-use chrono::{DateTime, Utc};
 use docstore_models::{PrincipalKind, Review, ReviewStatus};
-use sqlx::{PgConnection, PgExecutor};
+use sqlx::PgExecutor;
 use uuid::Uuid;
 
-use crate::{Result, branches::LockedBranch, error::timestamp};
+use crate::{
+    Result,
+    branches::LockedBranch,
+    error::timestamp,
+    lists::{PageBounds, Place},
+};
 
 /// A review to store.
 #[derive(Clone, Debug)]
@@ -62,55 +66,69 @@ pub async fn create_review(executor: impl PgExecutor<'_>, locked: &LockedBranch,
 pub struct ReviewFilter {
     /// Only those of the branch as it was at this sequence.
     pub at: Option<i64>,
-    /// Only those older than this one.
-    pub after: Option<Uuid>,
-    /// At most so many.
-    pub limit: Option<i64>,
+    /// Only those older than the one here.
+    pub after: Option<Place>,
 }
 
-/// The reviews of a branch, newest first; of an unknown branch there are none. `None` when there is no such review to
-/// start after.
+/// Where the list of reviews goes on behind one of them; `None` when there is no such review.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn place_of_review(executor: impl PgExecutor<'_>, repo_id: i64, id: Uuid) -> Result<Option<Place>> {
+    let row = sqlx::query_as!(Place, "SELECT created_at, id FROM reviews WHERE repo_id = $1 AND id = $2", repo_id, id)
+        .fetch_optional(executor)
+        .await?;
+    Ok(row)
+}
+
+/// A page of the reviews of a branch, newest first; of an unknown branch there are none.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn list_reviews(
-    connection: &mut PgConnection,
+    executor: impl PgExecutor<'_>,
     repo_id: i64,
     repo: &str,
     branch: &str,
     filter: ReviewFilter,
-) -> Result<Option<Vec<Review>>> {
-    let mut after: Option<DateTime<Utc>> = None;
-    if let Some(id) = filter.after {
-        let row = sqlx::query!("SELECT created_at FROM reviews WHERE repo_id = $1 AND id = $2", repo_id, id)
-            .fetch_optional(&mut *connection)
-            .await?;
-        let Some(row) = row else { return Ok(None) };
-        after = Some(row.created_at);
-    }
+    page: PageBounds,
+) -> Result<Vec<Review>> {
+    let (created_at, id) = Place::parts(filter.after);
     let rows = sqlx::query!(
         r#"
         SELECT
-            r.id, r.sequence, r.base_sequence, r.change_digest, r.reviewer, r.reviewer_kind, r.on_behalf_of, r.status,
-            r.body, r.created_at
-        FROM branches b
-        JOIN reviews r ON r.branch_id = b.id
-        WHERE b.repo_id = $1
-            AND b.name = $2
-            AND b.deleted_at IS NULL
-            AND ($3::bigint IS NULL OR r.sequence = $3)
-            AND ($4::timestamptz IS NULL OR (r.created_at, r.id) < ($4, $5::uuid))
-        ORDER BY r.created_at DESC, r.id DESC
-        LIMIT $6
+            id, sequence, base_sequence, change_digest, reviewer, reviewer_kind, on_behalf_of, status, body, created_at
+        FROM (
+            SELECT
+                r.*,
+                sum(coalesce(octet_length(r.body), 0)) OVER (
+                    ORDER BY r.created_at DESC, r.id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM branches b
+            JOIN reviews r ON r.branch_id = b.id
+            WHERE b.repo_id = $1
+                AND b.name = $2
+                AND b.deleted_at IS NULL
+                AND ($3::bigint IS NULL OR r.sequence = $3)
+                -- As for proposals.
+                AND (r.created_at, r.id) < (
+                    coalesce($4::timestamptz, 'infinity'), coalesce($5::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+                )
+            ORDER BY r.created_at DESC, r.id DESC
+            LIMIT $6
+        ) page
+        WHERE coalesce(bytes_before, 0) < $7::bigint
+        ORDER BY created_at DESC, id DESC
         "#,
         repo_id,
         branch,
         filter.at,
-        after,
-        filter.after,
-        filter.limit,
+        created_at,
+        id,
+        page.rows,
+        page.bytes,
     )
-    .fetch_all(connection)
+    .fetch_all(executor)
     .await?;
     let reviews = rows.into_iter().map(|row| Review {
         id: row.id,
@@ -127,7 +145,7 @@ pub async fn list_reviews(
         reviewer_kind: row.reviewer_kind.parse().ok(),
         on_behalf_of: row.on_behalf_of,
     });
-    Ok(Some(reviews.collect()))
+    Ok(reviews.collect())
 }
 
 /// Whether a review is one of a branch.

@@ -293,6 +293,31 @@ pub async fn next_secrets(executor: impl PgExecutor<'_>, after: Option<Uuid>, li
     Ok(rows.into_iter().map(Into::into).collect())
 }
 
+/// Replaces a sealed value in a table by the same value, sealed anew, unless another one came meanwhile; whether it did.
+macro_rules! reseal_in {
+    ($executor:expr, $table:literal, $id:expr, $before:expr, $sealed:expr) => {
+        sqlx::query!(
+            "UPDATE "
+                + $table
+                + " SET layout = $2, ciphertext = $3, nonce = $4, encrypted_dek = $5, kms_key_name = $6"
+                + " WHERE id = $1 AND ciphertext = $7 AND nonce = $8",
+            $id,
+            $sealed.layout,
+            $sealed.ciphertext,
+            $sealed.nonce,
+            $sealed.encrypted_dek,
+            $sealed.kms_key_name,
+            $before.ciphertext,
+            $before.nonce,
+        )
+        .execute($executor)
+        .await?
+        .rows_affected()
+            == 1
+    };
+}
+pub(crate) use reseal_in;
+
 /// Replaces a sealed value by the same value, sealed anew, unless somebody set another one meanwhile; answers whether it did.
 ///
 /// # Errors
@@ -303,24 +328,7 @@ pub async fn reseal(
     before: &SealedColumns,
     sealed: &SealedColumns,
 ) -> Result<bool> {
-    let done = sqlx::query!(
-        r#"
-        UPDATE repo_secrets
-        SET layout = $2, ciphertext = $3, nonce = $4, encrypted_dek = $5, kms_key_name = $6
-        WHERE id = $1 AND ciphertext = $7 AND nonce = $8
-        "#,
-        id,
-        sealed.layout,
-        sealed.ciphertext,
-        sealed.nonce,
-        sealed.encrypted_dek,
-        sealed.kms_key_name,
-        before.ciphertext,
-        before.nonce,
-    )
-    .execute(executor)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(reseal_in!(executor, "repo_secrets", id, before, sealed))
 }
 
 /// Who brought the commits that a branch has of its own at a sequence: their pushers, or else their authors.

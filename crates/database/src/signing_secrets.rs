@@ -4,7 +4,10 @@ use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
-use crate::{Result, secrets::SealedColumns};
+use crate::{
+    Result,
+    secrets::{SealedColumns, reseal_in},
+};
 
 /// The layout of what stands there in clear: the value is the ciphertext, and there is no key.
 pub const CLEAR_LAYOUT: i32 = 0;
@@ -189,24 +192,7 @@ pub async fn reseal_signing_secret(
     before: &StoredSigningSecret,
     sealed: &SealedColumns,
 ) -> Result<bool> {
-    let done = sqlx::query!(
-        r#"
-        UPDATE subscription_secrets
-        SET layout = $2, ciphertext = $3, nonce = $4, encrypted_dek = $5, kms_key_name = $6
-        WHERE id = $1 AND ciphertext = $7 AND nonce = $8
-        "#,
-        before.id,
-        sealed.layout,
-        sealed.ciphertext,
-        sealed.nonce,
-        sealed.encrypted_dek,
-        sealed.kms_key_name,
-        before.sealed.ciphertext,
-        before.sealed.nonce,
-    )
-    .execute(executor)
-    .await?;
-    Ok(done.rows_affected() == 1)
+    Ok(reseal_in!(executor, "subscription_secrets", before.id, before.sealed, sealed))
 }
 
 /// Forgets secrets that no longer sign.

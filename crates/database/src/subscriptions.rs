@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use docstore_models::{MASKED_SECRET, Subscription};
-use sqlx::{PgExecutor, types::Json};
+use sqlx::{PgConnection, PgExecutor, types::Json};
 use uuid::Uuid;
 
 use crate::{Result, error::timestamp};
@@ -250,9 +250,37 @@ pub async fn update_subscription(
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn delete_subscription(executor: impl PgExecutor<'_>, id: Uuid) -> Result<bool> {
-    let done = sqlx::query!("DELETE FROM event_subscriptions WHERE id = $1", id).execute(executor).await?;
-    Ok(done.rows_affected() == 1)
+pub async fn delete_subscription(connection: &mut PgConnection, id: Uuid) -> Result<bool> {
+    let locked = sqlx::query_scalar!("SELECT id FROM event_subscriptions WHERE id = $1 FOR UPDATE", id)
+        .fetch_all(&mut *connection)
+        .await?;
+    delete_locked(connection, &locked).await
+}
+
+/// Deletes all subscriptions to a repo with their deliveries.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn delete_subscriptions_of_repo(connection: &mut PgConnection, repo_id: i64) -> Result<()> {
+    let locked =
+        sqlx::query_scalar!("SELECT id FROM event_subscriptions WHERE repo_id = $1 ORDER BY id FOR UPDATE", repo_id,)
+            .fetch_all(&mut *connection)
+            .await?;
+    delete_locked(connection, &locked).await?;
+    Ok(())
+}
+
+/// Deletes locked subscriptions. Whoever delivers locks the turn and then the delivery; the cascade alone would begin with
+/// the deliveries, and both would wait in a circle.
+async fn delete_locked(connection: &mut PgConnection, ids: &[Uuid]) -> Result<bool> {
+    sqlx::query!(
+        "SELECT FROM delivery_turns WHERE subscription_id = ANY ($1) ORDER BY subscription_id FOR UPDATE",
+        ids,
+    )
+    .execute(&mut *connection)
+    .await?;
+    let done = sqlx::query!("DELETE FROM event_subscriptions WHERE id = ANY ($1)", ids).execute(connection).await?;
+    Ok(done.rows_affected() > 0)
 }
 
 /// Lets a subscription go on at once, and forgets its failures; answers whether it is there.

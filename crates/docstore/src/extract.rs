@@ -5,13 +5,13 @@ use std::time::Duration;
 use axum::{
     body::Body,
     extract::{FromRequest, FromRequestParts, RawPathParams, Request},
-    http::{HeaderMap, Method, Uri, header, request::Parts},
+    http::{HeaderMap, header, request::Parts},
 };
 use docstore_auth::{Caller, Need, Reason, cross_site_write_refusal};
 use docstore_models::{Action, ErrorCode};
 use docstore_operations::{Access, Admin, IdempotencyKey, IfMatch, Maintainer, Reader, Writer};
 use docstore_service::{RequestFacts, check_declared_length, limit_reached, read_body, wipe_body};
-use serde::de::DeserializeOwned;
+use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
 use tokio::sync::OwnedSemaphorePermit;
 use uuid::Uuid;
@@ -107,8 +107,14 @@ impl<const NEED: u8> FromRequestParts<AppState> for RepoCaller<NEED> {
 async fn repo_access(parts: &mut Parts, state: &AppState, need: Need) -> Result<Access, ApiError> {
     let repo = repo_of_path(parts, state).await?;
     let caller = authenticate(parts, state, need).await?;
-    Ok(state.operations.access(&caller, &repo).await?)
+    let access = state.operations.access(&caller, &repo).await?;
+    parts.extensions.insert(AboutRepo(access.repo_id()));
+    Ok(access)
 }
+
+/// The id of the repo that a request is about, once it was looked up: extractors of bodies come later.
+#[derive(Clone, Copy)]
+struct AboutRepo(i64);
 
 /// The full name of the repo in the path.
 async fn repo_of_path(parts: &mut Parts, state: &AppState) -> Result<String, ApiError> {
@@ -258,13 +264,9 @@ const IDEMPOTENCY_KEY_BYTES_MAX: usize = 255;
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 /// The idempotency key of a request, if it has one. The hash is over the path as routed, which is equal for all spellings
-/// of one path.
-fn idempotency_key(
-    method: &Method,
-    uri: &Uri,
-    headers: &HeaderMap,
-    body: &[u8],
-) -> Result<Option<IdempotencyKey>, ApiError> {
+/// of one path, and over what the body says.
+fn idempotency_key(parts: &Parts, said: &[u8]) -> Result<Option<IdempotencyKey>, ApiError> {
+    let Parts { method, uri, headers, extensions, .. } = parts;
     let Some(value) = headers.get(IDEMPOTENCY_KEY) else { return Ok(None) };
     let key = value.to_str().unwrap_or_default().trim();
     // The draft writes the key as a quoted string; most clients send it bare.
@@ -282,14 +284,16 @@ fn idempotency_key(
     hasher.update([0]);
     hasher.update(uri.query().unwrap_or_default());
     hasher.update([0]);
-    hasher.update(body);
-    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: hasher.finalize().to_vec() }))
+    hasher.update(said);
+    let repo_id = extensions.get::<AboutRepo>().map(|repo| repo.0);
+    Ok(Some(IdempotencyKey { key: key.to_owned(), request_hash: hasher.finalize().to_vec(), repo_id }))
 }
 
 /// How long a request waits for memory for its body.
 const BODY_MEMORY_WAIT: Duration = Duration::from_secs(5);
 
-/// Reads a whole body of at most so many bytes, within the memory that bodies may take.
+/// Reads a whole body of at most so many bytes, within the memory that bodies may take and the time that one of its declared
+/// size may. Rights were looked at before, so that time is also how long they may outlast a revocation.
 async fn whole_body(
     state: &AppState,
     headers: &HeaderMap,
@@ -302,7 +306,8 @@ async fn whole_body(
     let busy = || ApiError::new(ErrorCode::ServiceUnavailable, "the server has no memory for another body; try again");
     let permit =
         state.body_memory.take(declared.unwrap_or(limit).min(limit), BODY_MEMORY_WAIT).await.ok_or_else(busy)?;
-    let bytes = read_body(body, limit).await.map_err(unreadable)?;
+    let within = state.limits.body_deadline(declared.unwrap_or(limit).min(limit));
+    let bytes = read_body(body, limit, within).await.map_err(unreadable)?;
     Ok((bytes, permit))
 }
 
@@ -327,12 +332,40 @@ impl<T: DeserializeOwned, const LARGE: bool> FromRequest<AppState> for JsonOf<T,
         let (parts, body) = request.into_parts();
         let (bytes, memory) = whole_body(state, &parts.headers, body, limit).await?;
         let value = read_json(&bytes, state)?;
-        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        let key = idempotency_key(&parts, &bytes)?;
         // Secrets come in small bodies.
         if !LARGE {
             wipe_body(bytes);
         }
         Ok(Self { value, key, _memory: memory })
+    }
+}
+
+/// A request that may hold a secret.
+pub(crate) trait HoldsSecret: Clone + Serialize {
+    /// The same without it.
+    fn without_secret(&self) -> Self;
+}
+
+/// A JSON body with a secret in it. What is kept under its idempotency key is a hash of everything else: of the whole, it
+/// would tell whoever reads the database whether a guess is right.
+pub(crate) struct SecretJsonBody<T> {
+    pub(crate) value: T,
+    pub(crate) key: Option<IdempotencyKey>,
+    _memory: OwnedSemaphorePermit,
+}
+
+impl<T: DeserializeOwned + HoldsSecret> FromRequest<AppState> for SecretJsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (parts, body) = request.into_parts();
+        let (bytes, memory) = whole_body(state, &parts.headers, body, state.limits.body_bytes_max).await?;
+        let value: T = read_json(&bytes, state)?;
+        wipe_body(bytes);
+        let said = serde_json::to_vec(&value.without_secret())
+            .map_err(|error| docstore_operations::Error::Internal(Box::new(error)))?;
+        Ok(Self { key: idempotency_key(&parts, &said)?, value, _memory: memory })
     }
 }
 
@@ -358,7 +391,7 @@ impl<T: DeserializeOwned + Default> FromRequest<AppState> for OptionalJsonBody<T
         let (parts, body) = request.into_parts();
         let (bytes, _memory) = whole_body(state, &parts.headers, body, state.limits.body_bytes_max).await?;
         let value = if bytes.trim_ascii().is_empty() { T::default() } else { read_json(&bytes, state)? };
-        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        let key = idempotency_key(&parts, &bytes)?;
         Ok(Self { value, key })
     }
 }
@@ -374,7 +407,7 @@ impl FromRequest<AppState> for NoBody {
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         let (bytes, _memory) = whole_body(state, &parts.headers, body, state.limits.body_bytes_max).await?;
-        let key = idempotency_key(&parts.method, &parts.uri, &parts.headers, &bytes)?;
+        let key = idempotency_key(&parts, &bytes)?;
         Ok(Self { key })
     }
 }

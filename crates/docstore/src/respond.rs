@@ -6,6 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use bytes::Bytes;
+use docstore_operations::List;
 use docstore_service::wire_json;
 use futures::{Stream, StreamExt, TryStreamExt};
 use serde::Serialize;
@@ -75,9 +76,22 @@ pub(crate) fn json_body(body: Body) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
 }
 
-/// A JSON array whose elements are a stream: memory does not grow with it. The first element is awaited, so that what
-/// fails at once is a proper refusal.
+/// A JSON array whose elements are a stream: memory does not grow with it.
 pub(crate) async fn json_array<T: Serialize + Send + 'static>(
+    stream: impl Stream<Item = docstore_operations::Result<T>> + Send + 'static,
+) -> ApiResult<Response> {
+    json_elements("[", "]\n", stream).await
+}
+
+/// A JSON object with one key, whose value is such an array.
+pub(crate) async fn json_list<T: Serialize + Send + 'static>(key: &str, list: List<T>) -> ApiResult<Response> {
+    json_elements(&format!("{{\"{key}\":["), "]}\n", list.rows()).await
+}
+
+/// Elements between an opening and a closing. The first element is awaited, so that what fails at once is a proper refusal.
+async fn json_elements<T: Serialize + Send + 'static>(
+    opening: &str,
+    closing: &'static str,
     stream: impl Stream<Item = docstore_operations::Result<T>> + Send + 'static,
 ) -> ApiResult<Response> {
     /// Elements are sent together up to about so many bytes.
@@ -88,33 +102,26 @@ pub(crate) async fn json_array<T: Serialize + Send + 'static>(
     let mut start = true;
     let pieces = elements.map_ok(move |element| {
         let mut piece = Vec::new();
-        piece.push(if start { b'[' } else { b',' });
-        start = false;
+        if !std::mem::take(&mut start) {
+            piece.push(b',');
+        }
         let json = wire_json(&element).unwrap_or_else(|_| Bytes::from_static(b"null"));
         piece.extend_from_slice(json.strip_suffix(b"\n").unwrap_or(&json));
         piece
     });
-    let chunks =
-        futures::stream::try_unfold((Box::pin(pieces), 0_u8, false), |(mut pieces, mut end, mut any)| async move {
-            if end == 1 {
-                return Ok(None);
-            }
-            let mut chunk = Vec::new();
-            while chunk.len() < CHUNK_BYTES {
-                match pieces.try_next().await? {
-                    Some(piece) => {
-                        any = true;
-                        chunk.extend_from_slice(&piece);
-                    }
-                    None => {
-                        chunk.extend_from_slice(if any { b"]\n" } else { b"[]\n" });
-                        end = 1;
-                        break;
-                    }
-                }
-            }
-            Ok::<_, docstore_operations::Error>(Some((Bytes::from(chunk), (pieces, end, any))))
-        });
+    // What is not sent yet, and the elements as long as there are any.
+    let begun = (opening.as_bytes().to_vec(), Some(Box::pin(pieces)));
+    let chunks = futures::stream::try_unfold(begun, move |(mut chunk, pieces)| async move {
+        let Some(mut pieces) = pieces else { return Ok(None) };
+        while chunk.len() < CHUNK_BYTES {
+            let Some(piece) = pieces.try_next().await? else {
+                chunk.extend_from_slice(closing.as_bytes());
+                return Ok(Some((Bytes::from(chunk), (Vec::new(), None))));
+            };
+            chunk.extend_from_slice(&piece);
+        }
+        Ok::<_, docstore_operations::Error>(Some((Bytes::from(chunk), (Vec::new(), Some(pieces)))))
+    });
     Ok(json_body(Body::from_stream(chunks)))
 }
 

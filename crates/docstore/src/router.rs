@@ -21,8 +21,8 @@ use crate::{
     api::{Api, describe_responses},
     handlers::{
         branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
-        obliterations, org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, subscriptions,
-        tokens, tree, whoami,
+        obliterations, org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, sessions,
+        subscriptions, tokens, tree, whoami,
     },
     paths::{Canonical, canonical, without_secrets},
     state::AppState,
@@ -47,6 +47,7 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(tokens::revoke_token))
         .routes(routes!(tokens::list_agents, tokens::create_agent))
         .routes(routes!(tokens::revoke_agent))
+        .routes(routes!(sessions::end_sessions))
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(orgs::get_org, orgs::delete_org))
         .routes(routes!(orgs::list_org_repos))

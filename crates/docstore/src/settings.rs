@@ -1,5 +1,7 @@
 //! The configuration of the server: the sum of what its crates read from the environment, with the flags on top.
 
+use std::time::Duration;
+
 use docstore_models::Identity;
 use docstore_operations::{ArchiveSigner, Limits};
 use docstore_policy_worker::Program;
@@ -30,6 +32,18 @@ pub const VARIABLES: &[Variable] = &[
         "The memory, in bytes, that JSON bodies take together. Requests above it wait up to 5 s and then get 503.",
     ),
     Variable::new(
+        "DOCSTORE_BODY_SECONDS",
+        "30",
+        "How long a client may take to send a whole JSON body, besides DOCSTORE_BODY_SECONDS_PER_MIB. Uploads by hash have \
+         no such deadline, only that of progress.",
+    ),
+    Variable::new(
+        "DOCSTORE_BODY_SECONDS_PER_MIB",
+        "4",
+        "How much longer a client may take for each MiB that it declares; when it declares no length, for each MiB that \
+         would be taken.",
+    ),
+    Variable::new(
         "DOCSTORE_JSON_DEPTH_MAX",
         "32",
         "How deep lists and objects of a JSON body may lie inside one another. The deepest type has four levels.",
@@ -57,10 +71,22 @@ pub struct HttpLimits {
     pub content_body_bytes_max: usize,
     /// The memory that JSON bodies take together.
     pub body_memory_bytes: usize,
+    /// The time for a whole JSON body, in seconds.
+    pub body_seconds: u64,
+    /// The seconds more for each MiB of it.
+    pub body_seconds_per_mib: u64,
     /// The deepest nesting of a JSON body.
     pub json_depth_max: usize,
     /// The most event streams of one caller.
     pub streams_per_caller_max: usize,
+}
+
+impl HttpLimits {
+    /// How long a JSON body of so many bytes may take, from the first byte wanted to the last.
+    pub(crate) fn body_deadline(&self, bytes: usize) -> Duration {
+        let mib = (bytes as u64).div_ceil(1 << 20);
+        Duration::from_secs(self.body_seconds.saturating_add(mib.saturating_mul(self.body_seconds_per_mib)))
+    }
 }
 
 /// All settings of the server.
@@ -91,7 +117,7 @@ pub struct Settings {
     /// The global admin.
     pub bootstrap_admin: Option<Identity>,
     /// The pause of background clearing.
-    pub maintenance_interval: std::time::Duration,
+    pub maintenance_interval: Duration,
 }
 
 /// Every variable that the server knows, with the crate that reads it.
@@ -132,6 +158,9 @@ impl Settings {
             body_bytes_max: bytes("DOCSTORE_BODY_BYTES_MAX", 1 << 20)?,
             content_body_bytes_max: bytes("DOCSTORE_CONTENT_BODY_BYTES_MAX", 64 << 20)?,
             body_memory_bytes: bytes("DOCSTORE_BODY_MEMORY_BYTES", 128 << 20)?,
+            // At the most an hour, and the slowest line that anybody still has.
+            body_seconds: environment.number_or("DOCSTORE_BODY_SECONDS", 30, 1..=3600)?,
+            body_seconds_per_mib: environment.number_or("DOCSTORE_BODY_SECONDS_PER_MIB", 4, 0..=600)?,
             // Each level takes some stack while the body is read; 128 of them less than a tenth of it.
             json_depth_max: usize::try_from(environment.number_or("DOCSTORE_JSON_DEPTH_MAX", 32, 8..=128)?)
                 .unwrap_or(usize::MAX),
@@ -168,5 +197,24 @@ impl Settings {
             bootstrap_admin,
             maintenance_interval: environment.seconds_or("DOCSTORE_MAINTENANCE_SECONDS", 60, 1..=86_400)?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_body_may_take_longer() {
+        let limits = HttpLimits {
+            body_bytes_max: 1 << 20,
+            content_body_bytes_max: 64 << 20,
+            body_memory_bytes: 128 << 20,
+            body_seconds: 30,
+            body_seconds_per_mib: 4,
+            json_depth_max: 32,
+            streams_per_caller_max: 1,
+        };
+        assert_eq!([0, 1, 1 << 20, 64 << 20].map(|bytes| limits.body_deadline(bytes).as_secs()), [30, 34, 34, 286]);
     }
 }

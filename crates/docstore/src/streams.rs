@@ -22,12 +22,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 /// The events by which somebody may lose the right to read.
-const RIGHTS_EVENTS: [&str; 6] = [
+const RIGHTS_EVENTS: [&str; 7] = [
     "com.docstore.agent.revoked",
     "com.docstore.org.deleted",
     "com.docstore.org.member.removed",
     "com.docstore.repo.deleted",
     "com.docstore.role.changed",
+    "com.docstore.session.ended",
     "com.docstore.token.revoked",
 ];
 
@@ -72,6 +73,7 @@ struct ChangeData {
     identity: Option<String>,
     token_id: Option<Uuid>,
     agent: Option<String>,
+    session: Option<String>,
 }
 
 /// What a change means for a stream.
@@ -96,6 +98,10 @@ impl Change {
             "com.docstore.token.revoked" => {
                 caller.token().is_some_and(|token| Some(token.token_id) == self.data.token_id)
             }
+            "com.docstore.session.ended" => caller.session().is_some_and(|session| {
+                self.data.identity.as_deref() == Some(caller.identity().as_str())
+                    && self.data.session.as_ref().is_none_or(|ended| *ended == session.to_string())
+            }),
             "com.docstore.agent.revoked" => self.data.agent.as_deref() == Some(caller.identity().as_str()),
             _ => false,
         };

@@ -84,6 +84,7 @@ event_types! {
     ContentObliterated => "content.obliterated", Audit;
     RepoPurged => "repo.purged", Audit;
     LoginSucceeded => "login.succeeded", Audit;
+    SessionEnded => "session.ended", Audit;
     TokenCreated => "token.created", Audit;
     TokenRevoked => "token.revoked", Audit;
     AgentCreated => "agent.created", Audit;
@@ -170,6 +171,7 @@ impl EventData {
             | Self::SecretAccessed { repo, .. }
             | Self::SecretDenied { repo, .. } => repo.clone(),
             Self::LoginSucceeded { identity: owner, .. }
+            | Self::SessionEnded { identity: owner, .. }
             | Self::TokenCreated { created_by: owner, .. }
             | Self::TokenRevoked { owner, .. }
             | Self::AgentCreated { created_by: owner, .. }
@@ -232,6 +234,7 @@ mod tests {
             "content.obliterated",
             "repo.purged",
             "login.succeeded",
+            "session.ended",
             "token.created",
             "token.revoked",
             "agent.created",

@@ -371,6 +371,13 @@ pub enum EventData {
         identity: Identity,
         via: &'static str,
     },
+    SessionEnded {
+        identity: Identity,
+        /// A digest of the one that ended; absent: all that had begun.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        session: Option<String>,
+        ended_by: Identity,
+    },
     TokenCreated {
         token_id: Uuid,
         name: String,

@@ -2,7 +2,7 @@
 
 use docstore_database::{
     branches::{LockedBranch, lock_branch},
-    checks::{self, CheckReport},
+    checks::{self, CheckReport, RunPlace},
     jobs::{self, JobToken},
 };
 use docstore_models::{
@@ -13,10 +13,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, Maintainer, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, List, Maintainer, Operations, Reader, Result, Writer,
     changes::check_text,
     gate::no_override,
     limits::reached,
+    lists::Paging,
     write::{Write, begin},
 };
 
@@ -28,6 +29,9 @@ const REASON_BYTES_MAX: usize = 1024;
 
 /// The longest metadata, in bytes as JSON: they come with every list of checks.
 const METADATA_BYTES_MAX: usize = 64 * 1024;
+
+/// How many runs are read at once: with the longest metadata some MiB.
+const RUNS_PAGE_ROWS: i64 = 100;
 
 /// What the URL of a log may begin with: pages show it as a link.
 const LOG_SCHEMES: &[&str] = &["https://", "http://"];
@@ -317,20 +321,36 @@ impl Operations {
     ///
     /// # Errors
     /// A cursor that is no check run of the repo.
-    pub async fn list_checks(&self, reader: &Reader, branch: &str, query: &CheckQuery) -> Result<Vec<CheckRun>> {
-        let limit = query.limit.map(|limit| self.limits().page(Some(limit), limit));
-        let (repo_id, repo) = (reader.repo_id(), reader.repo());
-        let after = query.after.as_deref();
+    pub async fn list_checks(&self, reader: &Reader, branch: &str, query: CheckQuery) -> Result<List<CheckRun>> {
+        let limit = self.limits().optional_page(query.limit);
+        let page_rows = Some(RUNS_PAGE_ROWS);
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let (branch, at) = (branch.to_owned(), query.at);
         if !query.history {
-            let after = after.unwrap_or_default();
-            return Ok(checks::latest_checks(self.pool(), repo_id, repo, branch, query.at, after, limit).await?);
+            let place = |run: &CheckRun| run.check_name.clone();
+            let paging = Paging { after: query.after, limit, page_rows, place, bytes: |_| 0 };
+            return Ok(paging.read(move |after, page| {
+                let (pool, repo, branch) = (pool.clone(), repo.clone(), branch.clone());
+                async move {
+                    let after = after.as_deref().unwrap_or_default();
+                    Ok(checks::latest_checks(&pool, repo_id, &repo, &branch, at, after, page.rows).await?)
+                }
+            }));
         }
-        let invalid = Error::invalid_cursor;
-        let after = after.map(|id| id.parse().map_err(|_| invalid())).transpose()?;
-        let mut connection = self.pool().acquire().await?;
-        let page = checks::check_history(&mut connection, repo_id, repo, branch, query.at, after, limit).await?;
-        connection.done();
-        page.ok_or_else(invalid)
+        let after = match query.after {
+            None => None,
+            Some(id) => {
+                let id = id.parse().map_err(|_| Error::invalid_cursor())?;
+                Some(checks::place_of_run(&pool, repo_id, id).await?.ok_or_else(Error::invalid_cursor)?)
+            }
+        };
+        let place =
+            |run: &CheckRun| RunPlace { sequence: run.sequence, created_at: run.created_at.to_utc(), id: run.id };
+        let paging = Paging { after, limit, page_rows, place, bytes: |_| 0 };
+        Ok(paging.read(move |after, page| {
+            let (pool, repo, branch) = (pool.clone(), repo.clone(), branch.clone());
+            async move { Ok(checks::check_history(&pool, repo_id, &repo, &branch, at, after, page.rows).await?) }
+        }))
     }
 }
 

@@ -24,12 +24,12 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_database::{
     access::has_role,
+    agents::agent_lives,
     deliveries::{self, Attempt, BatchBounds, DueDelivery, Target, Verdict},
     delivery_turns::{self, TakenTurn},
     event_log::log_events,
     signing_secrets::{StoredSigningSecret, signing_secrets},
     subscriptions::suspend_subscription,
-    tokens::agent_lives,
 };
 use docstore_models::{EventData, Identity};
 use docstore_webhooks::{Message, Place, Sender, Sent};

@@ -1,6 +1,6 @@
 //! What became of deliveries, and sending them again.
 
-use docstore_database::{deliveries, signing_secrets::signing_secrets};
+use docstore_database::{deliveries, outbox, signing_secrets::signing_secrets};
 use docstore_models::{
     CloudEvent, Delivery, DeliveryDetail, DeliveryState, ErrorCode, EventData, PingResult, RedeliverRequest,
     RedeliverResult,
@@ -40,7 +40,7 @@ impl Operations {
     ) -> Result<Vec<Delivery>> {
         let limit = self.limits().page(limit, DELIVERIES_PAGE);
         let mut connection = self.pool().acquire().await?;
-        let page = deliveries::list_deliveries(&mut connection, owner.id(), state, after, limit).await?;
+        let page = outbox::list_deliveries(&mut connection, owner.id(), state, after, limit).await?;
         connection.done();
         page.ok_or_else(|| Error::bad_request("invalid pagination cursor"))
     }
@@ -51,7 +51,7 @@ impl Operations {
     /// `NOT_FOUND`.
     pub async fn delivery(&self, owner: &SubscriptionOwner, id: Uuid) -> Result<DeliveryDetail> {
         let mut connection = self.pool().acquire().await?;
-        let found = deliveries::delivery(&mut connection, owner.id(), id, ATTEMPTS_SHOWN_MAX).await?;
+        let found = outbox::delivery(&mut connection, owner.id(), id, ATTEMPTS_SHOWN_MAX).await?;
         connection.done();
         let (delivery, history, payload) = found.ok_or_else(delivery_not_found)?;
         let event: CloudEvent = serde_json::from_str(&payload).map_err(|error| Error::Internal(Box::new(error)))?;
@@ -73,7 +73,7 @@ impl Operations {
         let now = self.now();
         let result = match (request.delivery, request.since) {
             (Some(id), None) => {
-                if !deliveries::redeliver(&mut *write.transaction, owner.id(), id, now).await? {
+                if !outbox::redeliver(&mut *write.transaction, owner.id(), id, now).await? {
                     return Err(delivery_not_found());
                 }
                 RedeliverResult { queued: 1, more: false }
@@ -81,8 +81,7 @@ impl Operations {
             (None, Some(since)) => {
                 let since = storable(since.to_utc());
                 let queued =
-                    deliveries::redeliver_since(&mut *write.transaction, owner.id(), since, now, REDELIVERIES_MAX)
-                        .await?;
+                    outbox::redeliver_since(&mut *write.transaction, owner.id(), since, now, REDELIVERIES_MAX).await?;
                 RedeliverResult { queued, more: queued == REDELIVERIES_MAX }
             }
             _ => return Err(Error::bad_request("exactly one of delivery and since is required")),

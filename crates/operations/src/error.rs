@@ -127,6 +127,12 @@ impl Error {
         Self::bad_request("invalid pagination cursor")
     }
 
+    /// `IDEMPOTENCY_KEY_REUSED`.
+    pub(crate) fn key_reused() -> Self {
+        let message = "the idempotency key was used before for another request; choose a new key";
+        Self::refused(ErrorCode::IdempotencyKeyReused, message)
+    }
+
     /// The stable word.
     #[must_use]
     pub fn code(&self) -> ErrorCode {

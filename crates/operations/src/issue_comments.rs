@@ -1,6 +1,6 @@
 //! Comments on issues, and what issues are tied to.
 
-use docstore_database::{issue_comments, issue_refs, issues, repos::hold_repo};
+use docstore_database::{issue_comments, issue_refs, issues, lists::Place, repos::hold_repo};
 use docstore_models::{
     AddIssueRefRequest, AddIssueRefResponse, ErrorCode, EventData, IssueComment, IssueCommentResponse, IssueRef,
     RefType,
@@ -8,11 +8,12 @@ use docstore_models::{
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, List, Operations, Reader, Result, Writer,
     access::require_author,
     changes::check_text,
     issues::issue_not_found,
     limits::reached,
+    lists::Paging,
     mentions::mentioned_in_issue,
     write::{Write, begin},
 };
@@ -67,14 +68,26 @@ impl Operations {
         number: i64,
         after: Option<Uuid>,
         limit: Option<i64>,
-    ) -> Result<Vec<IssueComment>> {
-        let limit = self.limits().optional_page(limit);
-        let mut connection = self.pool().acquire().await?;
-        let page =
-            issue_comments::list_comments(&mut connection, reader.repo_id(), reader.repo(), number, after, limit)
-                .await?;
-        connection.done();
-        page.ok_or_else(Error::invalid_cursor)
+    ) -> Result<List<IssueComment>> {
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let after = match after {
+            None => None,
+            Some(id) => {
+                let place = issue_comments::place_of_comment(&pool, repo_id, number, id).await?;
+                Some(place.ok_or_else(Error::invalid_cursor)?)
+            }
+        };
+        let paging = Paging {
+            after,
+            limit: self.limits().optional_page(limit),
+            page_rows: None,
+            place: |comment: &IssueComment| Place { created_at: comment.created_at.to_utc(), id: comment.id },
+            bytes: |comment| comment.body.len(),
+        };
+        Ok(paging.read(move |after, page| {
+            let (pool, repo) = (pool.clone(), repo.clone());
+            async move { Ok(issue_comments::list_comments(&pool, repo_id, &repo, number, after, page).await?) }
+        }))
     }
 
     /// Replaces the text of a comment.

@@ -11,10 +11,11 @@ use docstore_models::{
 };
 
 use crate::{
-    Error, IdempotencyKey, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, List, Operations, Reader, Result, Writer,
     access::require_author,
     changes::{check_text, check_title},
     limits::reached,
+    lists::{Paging, length},
     mentions::mentioned_in_issue,
     write::{Write, begin},
 };
@@ -84,18 +85,29 @@ impl Operations {
     }
 
     /// The issues, newest first: all, or one page.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub async fn list_issues(&self, reader: &Reader, query: &IssueQuery) -> Result<Vec<Issue>> {
-        let filter = IssueFilter {
-            state: query.state,
-            author: query.author.as_deref(),
-            label: query.label.as_deref(),
+    #[must_use]
+    pub fn list_issues(&self, reader: &Reader, query: IssueQuery) -> List<Issue> {
+        let limit = self.limits().optional_page(query.limit);
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let paging = Paging {
             after: query.after,
-            limit: self.limits().optional_page(query.limit),
+            limit,
+            page_rows: None,
+            place: |issue: &Issue| issue.number,
+            bytes: |issue| length(issue.body.as_ref()),
         };
-        Ok(issues::list_issues(self.pool(), reader.repo_id(), reader.repo(), filter).await?)
+        paging.read(move |after, page| {
+            let (pool, repo, query) = (pool.clone(), repo.clone(), query.clone());
+            async move {
+                let filter = IssueFilter {
+                    state: query.state,
+                    author: query.author.as_deref(),
+                    label: query.label.as_deref(),
+                    after,
+                };
+                Ok(issues::list_issues(&pool, repo_id, &repo, filter, page).await?)
+            }
+        })
     }
 
     /// One issue.
@@ -107,20 +119,38 @@ impl Operations {
     }
 
     /// The issues that are tied to a commit, by number: all, or one page. Whether there is such a commit does not matter.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub async fn list_commit_issues(
+    #[must_use]
+    pub fn list_commit_issues(
         &self,
         reader: &Reader,
         sequence: i64,
         after: Option<i64>,
         limit: Option<i64>,
-    ) -> Result<Vec<Issue>> {
+    ) -> List<Issue> {
+        self.issues_tied_to(reader, (RefType::Commit, sequence.to_string()), after, limit)
+    }
+
+    /// The issues that are tied to something, by number.
+    pub(crate) fn issues_tied_to(
+        &self,
+        reader: &Reader,
+        target: (RefType, String),
+        after: Option<i64>,
+        limit: Option<i64>,
+    ) -> List<Issue> {
         let limit = self.limits().optional_page(limit);
-        let sequence = sequence.to_string();
-        let target = (RefType::Commit, sequence.as_str());
-        Ok(issues::issues_tied_to(self.pool(), reader.repo_id(), reader.repo(), target, after, limit).await?)
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let paging = Paging {
+            after,
+            limit,
+            page_rows: None,
+            place: |issue: &Issue| issue.number,
+            bytes: |issue| length(issue.body.as_ref()),
+        };
+        paging.read(move |after, page| {
+            let (pool, repo, (ref_type, ref_id)) = (pool.clone(), repo.clone(), target.clone());
+            async move { Ok(issues::issues_tied_to(&pool, repo_id, &repo, (ref_type, &ref_id), after, page).await?) }
+        })
     }
 
     /// Changes title, body and labels. What stays as it was changes nothing.

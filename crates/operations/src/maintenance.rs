@@ -1,7 +1,9 @@
 //! What is cleared away in the background. Each step takes no input, may run twice and on several servers at once, and
 //! leaves what fails to the next round.
 
-use docstore_database::{contents, deliveries, idempotency, policies, purge, signing_secrets, tokens};
+use docstore_database::{
+    contents, idempotency, outbox, policies, purge, sessions::forget_ended_sessions, signing_secrets, tokens,
+};
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
 
@@ -20,6 +22,9 @@ const REFUSALS_KEPT_DAYS: i32 = 30;
 const VERDICTS_KEPT_DAYS: i32 = 400;
 /// How long a token or agent is told after its end, for whoever wonders what it was. Events tell longer.
 const ENDED_TOKENS_KEPT_DAYS: i32 = 90;
+
+/// The longest life of a session that can be set, in days: after it nobody asks whether one was ended.
+const SESSION_DAYS_MAX: i32 = 31;
 
 /// How long delivered webhooks are remembered (contract, server §8.5).
 const DELIVERED_KEPT_DAYS: i32 = 7;
@@ -44,6 +49,8 @@ pub struct Maintenance {
     pub tokens_forgotten: u64,
     /// Webhooks, delivered or given up, that were forgotten.
     pub deliveries_forgotten: u64,
+    /// Sessions that were ended and would be over by now.
+    pub sessions_forgotten: i64,
     /// Secrets of webhooks that no longer sign and were forgotten.
     pub signing_secrets_forgotten: u64,
 }
@@ -71,22 +78,20 @@ impl Operations {
         let verdicts = policies::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
         let verdicts = verdicts.map(|count| done.verdicts_forgotten = count);
         let tokens = self.forget_ended_tokens().await.map(|count| done.tokens_forgotten = count);
-        let deliveries = deliveries::forget_deliveries(
-            self.pool(),
-            self.now(),
-            DELIVERED_KEPT_DAYS,
-            UNDELIVERED_KEPT_DAYS,
-            STEP_ROWS,
-        );
+        let deliveries =
+            outbox::forget_deliveries(self.pool(), self.now(), DELIVERED_KEPT_DAYS, UNDELIVERED_KEPT_DAYS, STEP_ROWS);
         let deliveries = deliveries.await.map(|count| done.deliveries_forgotten = count);
         let signing = signing_secrets::forget_signing_secrets(self.pool(), self.now()).await;
         let signing = signing.map(|count| done.signing_secrets_forgotten = count);
+        let sessions = forget_ended_sessions(self.pool(), self.now(), SESSION_DAYS_MAX, STEP_ROWS).await;
+        let sessions = sessions.map(|count| done.sessions_forgotten = count);
         let policies = self.forget_obliterated_policies().await;
         uploads.and(repos).and(blobs).and(tokens).and(policies)?;
         answers?;
         verdicts?;
         deliveries?;
         signing?;
+        sessions?;
         Ok(done)
     }
 

@@ -45,13 +45,17 @@ pub struct VerdictQuery {
     pub limit: Option<i64>,
 }
 
+/// How many policies of an org a page has at most: they come with their texts, of a quarter of a MiB each.
+const ORG_POLICIES_PAGE: i64 = 20;
+
 impl Operations {
-    /// The policies of an org.
+    /// The policies of an org, by name: one page.
     ///
     /// # Errors
     /// When the database cannot answer.
-    pub async fn list_org_policies(&self, org: &OrgReader) -> Result<OrgPolicyList> {
-        Ok(OrgPolicyList { policies: policies::org_policies(self.pool(), org.org_id).await? })
+    pub async fn list_org_policies(&self, org: &OrgReader, after: &str, limit: Option<i64>) -> Result<OrgPolicyList> {
+        let limit = limit.unwrap_or(ORG_POLICIES_PAGE).min(ORG_POLICIES_PAGE);
+        Ok(OrgPolicyList { policies: policies::list_org_policies(self.pool(), org.org_id, after, limit).await? })
     }
 
     /// Sets a policy of an org. It judges everything that moves the `main` of a repo of the org from now on.

@@ -3,7 +3,7 @@
 use docstore_database::{
     branches::{self, LockedBranch},
     issue_refs,
-    issues::issues_tied_to,
+    lists::Place,
     proposals::{self, NewProposal, ProposalFilter},
     repos::hold_repo,
 };
@@ -15,10 +15,11 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, IfMatch, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, IfMatch, List, Operations, Reader, Result, Writer,
     access::require_author,
     branches::{check_condition, lock_to_write},
     changes::{check_text, check_title},
+    lists::{Paging, length},
     mentions::mentioned_in_proposal,
     write::{Write, begin},
 };
@@ -107,17 +108,28 @@ impl Operations {
     ///
     /// # Errors
     /// A cursor that is no proposal of this repo.
-    pub async fn list_proposals(&self, reader: &Reader, query: &ProposalQuery) -> Result<Vec<Proposal>> {
-        let filter = ProposalFilter {
-            state: query.state,
-            branch: query.branch.as_deref(),
-            after: query.after,
-            limit: self.limits().optional_page(query.limit),
+    pub async fn list_proposals(&self, reader: &Reader, query: ProposalQuery) -> Result<List<Proposal>> {
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let after = match query.after {
+            None => None,
+            Some(id) => {
+                Some(proposals::place_of_proposal(&pool, repo_id, id).await?.ok_or_else(Error::invalid_cursor)?)
+            }
         };
-        let mut connection = self.pool().acquire().await?;
-        let page = proposals::list_proposals(&mut connection, reader.repo_id(), reader.repo(), filter).await?;
-        connection.done();
-        page.ok_or_else(Error::invalid_cursor)
+        let paging = Paging {
+            after,
+            limit: self.limits().optional_page(query.limit),
+            page_rows: None,
+            place: |proposal: &Proposal| Place { created_at: proposal.created_at.to_utc(), id: proposal.id },
+            bytes: |proposal| length(proposal.description.as_ref()),
+        };
+        Ok(paging.read(move |after, page| {
+            let (pool, repo, query) = (pool.clone(), repo.clone(), query.clone());
+            async move {
+                let filter = ProposalFilter { state: query.state, branch: query.branch.as_deref(), after };
+                Ok(proposals::list_proposals(&pool, repo_id, &repo, filter, page).await?)
+            }
+        }))
     }
 
     /// One proposal.
@@ -236,21 +248,17 @@ impl Operations {
     }
 
     /// The issues that are tied to a proposal, by number: all, or one page. Whether there is such a proposal does not matter.
-    ///
-    /// # Errors
-    /// When the database cannot answer.
-    pub async fn list_proposal_issues(
+    #[must_use]
+    pub fn list_proposal_issues(
         &self,
         reader: &Reader,
         id: &str,
         after: Option<i64>,
         limit: Option<i64>,
-    ) -> Result<Vec<Issue>> {
+    ) -> List<Issue> {
         // An id has several spellings; refs have one of them.
         let id = Uuid::try_parse(id).map_or_else(|_| id.to_owned(), |id| id.to_string());
-        let limit = self.limits().optional_page(limit);
-        let target = (RefType::Proposal, id.as_str());
-        Ok(issues_tied_to(self.pool(), reader.repo_id(), reader.repo(), target, after, limit).await?)
+        self.issues_tied_to(reader, (RefType::Proposal, id), after, limit)
     }
 }
 

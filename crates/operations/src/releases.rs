@@ -1,10 +1,15 @@
 //! Releases.
 
-use docstore_database::{branches, releases, repos::hold_repo};
+use docstore_database::{branches, lists::Place, releases, repos::hold_repo};
 use docstore_models::{CreateReleaseRequest, ErrorCode, EventData, MAIN_BRANCH, Release, ReleaseName};
 use uuid::Uuid;
 
-use crate::{Admin, Error, IdempotencyKey, Maintainer, Operations, Reader, Result, changes::check_text, write::begin};
+use crate::{
+    Admin, Error, IdempotencyKey, List, Maintainer, Operations, Reader, Result,
+    changes::check_text,
+    lists::{Paging, length},
+    write::begin,
+};
 
 fn release_not_found() -> Error {
     Error::refused(ErrorCode::ReleaseNotFound, "release not found")
@@ -72,7 +77,7 @@ impl Operations {
         self.finish(write, release).await
     }
 
-    /// One page of releases, newest first.
+    /// The releases, newest first: one page.
     ///
     /// # Errors
     /// A cursor that is no release of this repo.
@@ -81,12 +86,23 @@ impl Operations {
         reader: &Reader,
         after: Option<Uuid>,
         limit: Option<i64>,
-    ) -> Result<Vec<Release>> {
-        let limit = self.limits().page(limit, 100);
-        let mut connection = self.pool().acquire().await?;
-        let page = releases::list_releases(&mut connection, reader.repo_id(), reader.repo(), after, limit).await?;
-        connection.done();
-        page.ok_or_else(Error::invalid_cursor)
+    ) -> Result<List<Release>> {
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let after = match after {
+            None => None,
+            Some(id) => Some(releases::place_of_release(&pool, repo_id, id).await?.ok_or_else(Error::invalid_cursor)?),
+        };
+        let paging = Paging {
+            after,
+            limit: Some(self.limits().page(limit, 100)),
+            page_rows: None,
+            place: |release: &Release| Place { created_at: release.created_at.to_utc(), id: release.id },
+            bytes: |release| length(release.body.as_ref()),
+        };
+        Ok(paging.read(move |after, page| {
+            let (pool, repo) = (pool.clone(), repo.clone());
+            async move { Ok(releases::list_releases(&pool, repo_id, &repo, after, page).await?) }
+        }))
     }
 
     /// One release.

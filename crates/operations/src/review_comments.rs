@@ -6,6 +6,7 @@ use std::collections::HashMap;
 
 use docstore_database::{
     branches::{LockedBranch, lock_branch},
+    lists::Place,
     review_comments::{self, CommentFilter, Commented, NewComment, Thread},
     reviews::review_exists,
 };
@@ -16,11 +17,23 @@ use docstore_models::{
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, Limits, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, Limits, List, Operations, Reader, Result, Writer,
     access::require_author,
     changes::check_text,
+    lists::Paging,
     write::{Write, begin},
 };
+
+/// Which comments to list.
+#[derive(Clone, Debug, Default)]
+pub struct CommentQuery {
+    /// Only those on this file.
+    pub path: Option<String>,
+    /// Only those newer than this one.
+    pub after: Option<Uuid>,
+    /// At most so many; all when absent.
+    pub limit: Option<i64>,
+}
 
 fn comment_not_found() -> Error {
     Error::refused(ErrorCode::CommentNotFound, "comment not found")
@@ -153,13 +166,31 @@ impl Operations {
         &self,
         reader: &Reader,
         branch: &str,
-        mut filter: CommentFilter<'_>,
-    ) -> Result<Vec<ReviewComment>> {
-        filter.limit = filter.limit.map(|limit| self.limits().page(Some(limit), limit));
-        let mut connection = self.pool().acquire().await?;
-        let page = review_comments::list_comments(&mut connection, reader.repo_id(), branch, filter).await?;
-        connection.done();
-        page.ok_or_else(Error::invalid_cursor)
+        query: CommentQuery,
+    ) -> Result<List<ReviewComment>> {
+        let (pool, repo_id) = (self.pool().clone(), reader.repo_id());
+        let after = match query.after {
+            None => None,
+            Some(id) => {
+                let place = review_comments::place_of_comment(&pool, repo_id, id).await?;
+                Some(place.ok_or_else(Error::invalid_cursor)?)
+            }
+        };
+        let paging = Paging {
+            after,
+            limit: self.limits().optional_page(query.limit),
+            page_rows: None,
+            place: |comment: &ReviewComment| Place { created_at: comment.created_at.to_utc(), id: comment.id },
+            bytes: |comment| comment.body.len(),
+        };
+        let (branch, path) = (branch.to_owned(), query.path);
+        Ok(paging.read(move |after, page| {
+            let (pool, branch, path) = (pool.clone(), branch.clone(), path.clone());
+            async move {
+                let filter = CommentFilter { path: path.as_deref(), after };
+                Ok(review_comments::list_comments(&pool, repo_id, &branch, filter, page).await?)
+            }
+        }))
     }
 
     /// Deletes a comment: its author may, and maintainers. Replies to it stay.

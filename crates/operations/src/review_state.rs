@@ -103,10 +103,10 @@ impl Contributors {
 impl From<CommitPeople> for Contributors {
     fn from(people: CommitPeople) -> Self {
         let mut named: Vec<String> =
-            people.messages.iter().flat_map(|message| co_authors(message)).map(str::to_owned).collect();
+            people.co_author_lines.iter().flat_map(|line| co_authors(line)).map(str::to_owned).collect();
         named.sort_unstable();
         named.dedup();
-        let bytes: usize = people.messages.iter().map(String::len).sum();
+        let bytes: usize = people.co_author_lines.iter().map(String::len).sum();
         let longest = people.authors.len().max(people.pushers.len()).max(named.len());
         let too_many = bytes > CO_AUTHORED_BYTES_MAX || longest > CONTRIBUTORS_MAX;
         if too_many {
@@ -211,12 +211,13 @@ mod tests {
     fn of_too_many_contributors_everybody_may_be_one() {
         let named = |number: usize| {
             let trailers: Vec<String> = (0..number).map(|n| format!("Co-authored-by: {n}@example.com")).collect();
-            Contributors::from(CommitPeople { messages: vec![trailers.join("\n")], ..CommitPeople::default() })
+            Contributors::from(CommitPeople { co_author_lines: trailers, ..CommitPeople::default() })
         };
         let (all, more) = (named(CONTRIBUTORS_MAX), named(CONTRIBUTORS_MAX + 1));
         assert!(!all.too_many && !all.include("dave@example.com"));
         assert!(more.too_many && more.include("dave@example.com"));
-        let long = CommitPeople { messages: vec!["x".repeat(CO_AUTHORED_BYTES_MAX + 1)], ..CommitPeople::default() };
+        let long =
+            CommitPeople { co_author_lines: vec!["x".repeat(CO_AUTHORED_BYTES_MAX + 1)], ..CommitPeople::default() };
         assert!(Contributors::from(long).too_many);
     }
 
@@ -225,7 +226,7 @@ mod tests {
         let contributors = Contributors::from(CommitPeople {
             authors: vec!["agent:fixer/alice@example.com".to_owned()],
             pushers: vec!["bob@example.com".to_owned()],
-            messages: vec!["x\n\nCo-authored-by: C <Carol@Example.com>".to_owned()],
+            co_author_lines: vec!["Co-authored-by: C <Carol@Example.com>".to_owned()],
             last_pusher: None,
         });
         for part in [

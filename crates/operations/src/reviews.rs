@@ -3,6 +3,7 @@
 use docstore_database::{
     branches::{LockedBranch, lock_branch},
     commits::latest_changes,
+    lists::Place,
     reviews::{self, NewReview, ReviewFilter},
 };
 use docstore_models::{
@@ -12,13 +13,25 @@ use docstore_models::{
 use uuid::Uuid;
 
 use crate::{
-    Error, IdempotencyKey, Operations, Reader, Result, Writer,
+    Error, IdempotencyKey, List, Operations, Reader, Result, Writer,
     changes::{check_text, expect_head},
     limits::reached,
+    lists::{Paging, length},
     review_comments::Draft,
     review_state::{TOO_MANY_CONTRIBUTORS, contributors, digest_of},
     write::{Write, begin},
 };
+
+/// Which reviews to list.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ReviewQuery {
+    /// Only those of the branch as it was at this sequence.
+    pub at: Option<i64>,
+    /// Only those older than this one.
+    pub after: Option<Uuid>,
+    /// At most so many; all when absent.
+    pub limit: Option<i64>,
+}
 
 impl Operations {
     /// Reviews a branch as it is now, with the comments that belong to it, all or nothing. The review keeps the digest of
@@ -104,12 +117,25 @@ impl Operations {
     ///
     /// # Errors
     /// A cursor that is no review of the repo.
-    pub async fn list_reviews(&self, reader: &Reader, branch: &str, mut filter: ReviewFilter) -> Result<Vec<Review>> {
-        filter.limit = filter.limit.map(|limit| self.limits().page(Some(limit), limit));
-        let mut connection = self.pool().acquire().await?;
-        let page = reviews::list_reviews(&mut connection, reader.repo_id(), reader.repo(), branch, filter).await?;
-        connection.done();
-        page.ok_or_else(Error::invalid_cursor)
+    pub async fn list_reviews(&self, reader: &Reader, branch: &str, query: ReviewQuery) -> Result<List<Review>> {
+        let (pool, repo_id, repo) = (self.pool().clone(), reader.repo_id(), reader.repo().to_owned());
+        let after = match query.after {
+            None => None,
+            Some(id) => Some(reviews::place_of_review(&pool, repo_id, id).await?.ok_or_else(Error::invalid_cursor)?),
+        };
+        let paging = Paging {
+            after,
+            limit: self.limits().optional_page(query.limit),
+            page_rows: None,
+            place: |review: &Review| Place { created_at: review.created_at.to_utc(), id: review.id },
+            bytes: |review| length(review.body.as_ref()),
+        };
+        let branch = branch.to_owned();
+        Ok(paging.read(move |after, page| {
+            let (pool, repo, branch) = (pool.clone(), repo.clone(), branch.clone());
+            let filter = ReviewFilter { at: query.at, after };
+            async move { Ok(reviews::list_reviews(&pool, repo_id, &repo, &branch, filter, page).await?) }
+        }))
     }
 }
 

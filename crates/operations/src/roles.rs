@@ -38,7 +38,8 @@ impl Operations {
         if identity.kind() == PrincipalKind::Agent {
             return Err(Error::bad_request("an agent has no role of its own; it has what its owner has"));
         }
-        let mut write = begin!(self, admin.caller(), key);
+        let key = key.map(|key| key.of_repo(Some(admin.repo_id())));
+        let mut write = begin!(self, admin.caller(), key.as_ref());
         self.lock_roles(&mut write, admin).await?;
         if role < Role::Admin {
             self.keep_an_admin(&mut write, admin, identity.as_str(), false).await?;
@@ -53,7 +54,8 @@ impl Operations {
     /// # Errors
     /// `NOT_FOUND` when it has none; `CONFLICT` when it would leave the repo without anybody who can administer it.
     pub async fn delete_role(&self, admin: &Admin, key: Option<&IdempotencyKey>, identity: &str) -> Result<()> {
-        let mut write = begin!(self, admin.caller(), key);
+        let key = key.map(|key| key.of_repo(Some(admin.repo_id())));
+        let mut write = begin!(self, admin.caller(), key.as_ref());
         self.lock_roles(&mut write, admin).await?;
         self.keep_an_admin(&mut write, admin, identity, true).await?;
         if roles::delete_role(&mut *write.transaction, admin.repo_id(), identity).await?.is_none() {

@@ -8,9 +8,10 @@ use base64::{
 };
 use docstore_ci_config::{CI_CONFIG_PATH, CheckSecrets, check_secrets, is_reserved_secret_name, is_secret_name};
 use docstore_database::{
+    counts::{Counted, lock_count},
     jobs::{JobToken, job_of_request_token},
     org_members::member_role,
-    repos::hold_repo,
+    repos::{hold_repo, is_live},
     secrets::{self, NewSecret, StoredSecret},
     trees,
 };
@@ -107,6 +108,11 @@ impl Operations {
             Begun::Before(()) => return Err(Error::Internal("a request without a key was answered before".into())),
         };
         hold_repo(&mut *write.transaction, admin.repo_id()).await?;
+        // Deleted while we waited: nothing clears what is added now.
+        if !is_live(&mut *write.transaction, admin.repo_id()).await? {
+            return Err(Error::refused(ErrorCode::RepoNotFound, "repo not found"));
+        }
+        lock_count(&mut *write.transaction, Counted::Secrets(admin.repo_id())).await?;
         if secrets::count_other_secrets(&mut *write.transaction, admin.repo_id(), name).await? >= SECRETS_PER_REPO_MAX {
             reached("secrets_per_repo");
             return Err(Error::bad_request(format!(

@@ -7,8 +7,9 @@ use docstore_auth::Caller;
 use docstore_database::{
     access::{has_role, repo_facts},
     branches,
+    counts::{Counted, lock_count},
     repos::hold_repo,
-    signing_secrets::{add_signing_secret, rotate_signing_secret},
+    signing_secrets::{add_signing_secret, rotate_signing_secret, signing_secrets},
     subscriptions::{self, NewSubscription, StoredSubscription, SubscriptionChange},
 };
 use docstore_models::{
@@ -16,11 +17,16 @@ use docstore_models::{
     UpdateSubscriptionRequest, person_behind,
 };
 use docstore_secrets::Zeroizing;
+use secrecy::ExposeSecret;
 use serde_json::Value;
 use url::Url;
 use uuid::Uuid;
 
-use crate::{Error, IdempotencyKey, Operations, Result, limits::reached, write::begin};
+use crate::{
+    Error, IdempotencyKey, Operations, Result,
+    limits::reached,
+    write::{Begun, begin},
+};
 
 /// The most subscriptions of one repo, and of the server as a whole: every event is a row for each that it matches.
 const SUBSCRIPTIONS_PER_REPO_MAX: i64 = 100;
@@ -121,7 +127,14 @@ impl Operations {
             Some(secret) => Some(self.seal_signing_secret(id, secret).await?),
             None => None,
         };
-        let mut write = begin!(self, caller, key);
+        let key = key.map(|key| key.of_repo(repo_id));
+        let mut write = match self.begin::<Subscription>(caller, key.as_ref()).await? {
+            Begun::Now(write) => write,
+            Begun::Before(answer) => {
+                self.check_same_secret(answer.id, config.secret.as_deref().map(String::as_str)).await?;
+                return Ok(answer);
+            }
+        };
         if let Some(repo_id) = repo_id {
             hold_repo(&mut *write.transaction, repo_id).await?;
             // Deleted while we waited.
@@ -129,6 +142,7 @@ impl Operations {
                 return Err(no_access());
             }
         }
+        lock_count(&mut *write.transaction, Counted::Subscriptions(repo_id)).await?;
         if subscriptions::count_subscriptions(&mut *write.transaction, repo_id).await? >= SUBSCRIPTIONS_PER_REPO_MAX {
             reached("subscriptions_per_repo");
             return Err(Error::refused(
@@ -276,7 +290,13 @@ impl Operations {
             Some(secret) => Some(self.seal_signing_secret(owner.id(), secret).await?),
             None => None,
         };
-        let mut write = begin!(self, &owner.caller, key);
+        let mut write = match self.begin::<Subscription>(&owner.caller, key).await? {
+            Begun::Now(write) => write,
+            Begun::Before(answer) => {
+                self.check_same_secret(answer.id, request.secret.as_ref().map(SecretText::expose)).await?;
+                return Ok(answer);
+            }
+        };
         let change = SubscriptionChange { url: request.url.as_deref(), event_types };
         if !subscriptions::update_subscription(&mut *write.transaction, owner.id(), &change).await? {
             return Err(subscription_not_found());
@@ -297,6 +317,19 @@ impl Operations {
         self.finish(write, stored.shown).await
     }
 
+    /// Refuses a request that was sent before with another secret. The hash of a request is kept without its secret, since
+    /// weak ones could be found by trying; what is kept of the secret is sealed.
+    async fn check_same_secret(&self, id: Uuid, secret: Option<&str>) -> Result<()> {
+        let Some(secret) = secret else { return Ok(()) };
+        let stored = signing_secrets(self.pool(), id, self.now()).await?;
+        // Deleted since: there is nothing that it could have changed.
+        if stored.is_empty() {
+            return Ok(());
+        }
+        let opened = self.open_signing_secrets(&stored).await?;
+        if opened.iter().any(|one| one.expose_secret() == secret) { Ok(()) } else { Err(Error::key_reused()) }
+    }
+
     /// Deletes a subscription with everything that waits for it.
     ///
     /// # Errors
@@ -307,7 +340,7 @@ impl Operations {
         key: Option<&IdempotencyKey>,
     ) -> Result<()> {
         let mut write = begin!(self, &owner.caller, key);
-        if !subscriptions::delete_subscription(&mut *write.transaction, owner.id()).await? {
+        if !subscriptions::delete_subscription(&mut write.transaction, owner.id()).await? {
             return Err(subscription_not_found());
         }
         let event = EventData::SubscriptionDeleted {

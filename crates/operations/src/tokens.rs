@@ -1,19 +1,23 @@
-//! API tokens and agents: made, listed, revoked, and looked up for every request that brings one.
+//! API tokens: made, listed, revoked, and looked up for every request that brings one. Those of agents come with `agents`.
 
 use std::{
     collections::HashMap,
+    pin::Pin,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use docstore_auth::{Caller, FoundToken, Lookup, Scope, TokenDigest, TokenStore, TokensUnavailable, Via, new_token};
+use docstore_auth::{
+    Caller, Ended, FoundToken, LiveSession, Lookup, Scope, TokenDigest, TokenStore, TokensUnavailable, new_token,
+};
 use docstore_database::{
-    auto_merge::note_wishes_of_agent,
+    counts::{Counted, lock_count},
+    sessions::session_ended,
     tokens::{self, NewToken, OfOwner, TokenFacts, known_actions, known_patterns},
 };
 use docstore_models::{
-    Action, Agent, BranchPattern, CreateAgentRequest, CreateTokenRequest, CreatedAgent, CreatedToken, ErrorCode,
-    EventData, Identity, PrincipalKind, Timestamp, Token, TokenScope,
+    Action, BranchPattern, CreateTokenRequest, CreatedToken, ErrorCode, EventData, Identity, PrincipalKind, Timestamp,
+    Token, TokenScope,
 };
 use secrecy::ExposeSecret;
 use uuid::Uuid;
@@ -28,21 +32,17 @@ use crate::{
 /// For how many days a token is good when nobody says: a quarter, after which somebody should look at it again.
 const TOKEN_DAYS_DEFAULT: i64 = 90;
 
-/// For how many hours an agent lives when nobody says: a working day.
-const AGENT_HOURS_DEFAULT: i64 = 8;
-
 /// The longest name of a token, in bytes: it is one column of a list.
 const TOKEN_NAME_BYTES_MAX: usize = 100;
 
 /// The most repos and the most patterns in one scope: both are looked at in every request of the token.
 const SCOPE_ENTRIES_MAX: usize = 100;
 
-/// The most tokens that are good at a time for one owner, agents included. Whoever needs more forgets to revoke. Requests
-/// that run at once may go a little beyond.
+/// The most tokens that are good at a time for one owner, agents included. Whoever needs more forgets to revoke.
 const TOKENS_PER_OWNER_MAX: i64 = 500;
 
-/// What no agent may do: grant rights, take history away, and see or set what opens other doors.
-const NOT_FOR_AGENTS: [Action; 2] = [Action::Admin, Action::Secrets];
+/// How many tokens or agents a page has when nobody says.
+const TOKENS_PAGE: i64 = 100;
 
 /// The last use of a token is noted at most so often.
 const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
@@ -52,8 +52,8 @@ const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 const USES_REMEMBERED_MAX: usize = 100_000;
 
 /// A scope as the request names it, checked, and as it is stored.
-struct CheckedScope {
-    wire: TokenScope,
+pub(crate) struct CheckedScope {
+    pub(crate) wire: TokenScope,
     repo_ids: Option<Vec<i64>>,
     actions: Vec<String>,
     branches: Option<Vec<String>>,
@@ -117,7 +117,7 @@ impl Operations {
         Ok(CreatedToken { secret: Some(secret.expose_secret().to_owned()), token })
     }
 
-    /// The caller's tokens, oldest first; for the global admin somebody else's as well, or everybody's.
+    /// The caller's tokens, oldest first, one page; for the global admin somebody else's as well, or everybody's.
     ///
     /// # Errors
     /// `FORBIDDEN` for whose they are not.
@@ -153,122 +153,8 @@ impl Operations {
         self.finish(write, ()).await
     }
 
-    /// Makes an agent of the caller, with its token.
-    ///
-    /// # Errors
-    /// A request that makes no sense; `FORBIDDEN` for repos that the caller may not enter; `CONFLICT` while the caller has
-    /// an agent of that name, or too many.
-    pub async fn create_agent(
-        &self,
-        caller: &Caller,
-        key: Option<&IdempotencyKey>,
-        request: &CreateAgentRequest,
-    ) -> Result<CreatedAgent> {
-        let owner = person(caller)?;
-        let identity = Identity::of_agent(&request.name, owner)?;
-        let hours = within(
-            "agent_hours",
-            "expires_in_hours",
-            request.expires_in_hours.unwrap_or(AGENT_HOURS_DEFAULT.min(self.limits().agent_hours_max)),
-            self.limits().agent_hours_max,
-        )?;
-        let scope = self.check_scope(caller, &request.actions, &request.repos, &request.branches).await?;
-        if let Some(action) = scope.wire.actions.iter().find(|action| NOT_FOR_AGENTS.contains(action)) {
-            return Err(Error::bad_request(format!("an agent may not have the action '{action}'")));
-        }
-        let mut write = match self.begin::<Agent>(caller, key).await? {
-            Begun::Before(agent) => return Ok(CreatedAgent { secret: None, agent }),
-            Begun::Now(write) => write,
-        };
-        let now = self.now();
-        let expires_at = now + TimeDelta::hours(hours);
-        let (secret, digest) = new_token(&self.inner.random);
-        let agent = Agent {
-            id: Uuid::now_v7(),
-            identity: identity.clone(),
-            name: request.name.clone(),
-            owner: owner.clone(),
-            scope: scope.wire.clone(),
-            created_at: Timestamp::from(now),
-            expires_at: Timestamp::from(expires_at),
-            last_used_at: None,
-            revoked_at: None,
-        };
-        let created =
-            tokens::create_agent(&mut write.transaction, agent.id, identity.as_str(), owner.as_str(), now, expires_at)
-                .await;
-        match created {
-            Err(error) if error.is_constraint("agents_live_identity") => {
-                return Err(Error::refused(
-                    ErrorCode::Conflict,
-                    format!("you have an agent '{}' already; revoke it or choose another name", request.name),
-                ));
-            }
-            other => other?,
-        }
-        let row = row(Uuid::now_v7(), &agent.name, owner, Some(agent.id), &digest, &scope, now, expires_at);
-        self.store_token(&mut write, &row).await?;
-        let event = EventData::AgentCreated {
-            agent_id: agent.id,
-            agent: identity,
-            scope: scope.wire,
-            expires_at: agent.expires_at,
-            created_by: owner.clone(),
-        };
-        write.note(None, &event)?;
-        let agent = self.finish(write, agent).await?;
-        Ok(CreatedAgent { secret: Some(secret.expose_secret().to_owned()), agent })
-    }
-
-    /// The caller's agents, oldest first; for the global admin somebody else's as well, or everybody's.
-    ///
-    /// # Errors
-    /// `FORBIDDEN` for whose they are not.
-    pub async fn list_agents(
-        &self,
-        caller: &Caller,
-        owner: Whose<'_>,
-        after: Option<Uuid>,
-        limit: Option<i64>,
-    ) -> Result<Vec<Agent>> {
-        let which = self.of_owner(caller, owner, after, limit)?;
-        Ok(tokens::list_agents(self.pool(), which).await?)
-    }
-
-    /// Revokes an agent of the caller, or for the global admin anybody's. What it did stays, under its name.
-    ///
-    /// # Errors
-    /// `NOT_FOUND`.
-    pub async fn revoke_agent(&self, caller: &Caller, key: Option<&IdempotencyKey>, agent_id: Uuid) -> Result<()> {
-        let owner = self.whose_to_revoke(caller);
-        let mut write = crate::write::begin!(self, caller, key);
-        let revoked = tokens::revoke_agent(&mut *write.transaction, agent_id, owner, self.now()).await?;
-        let revoked = revoked.ok_or_else(|| Error::refused(ErrorCode::NotFound, "agent not found"))?;
-        if revoked.was_good {
-            // What it wished ends with it.
-            note_wishes_of_agent(&mut *write.transaction, agent_id).await?;
-            let event = EventData::AgentRevoked {
-                agent_id,
-                agent: Identity::parse(revoked.identity)?,
-                owner: Identity::parse(revoked.owner)?,
-                revoked_by: caller.identity().clone(),
-            };
-            write.note(None, &event)?;
-        }
-        self.finish(write, ()).await
-    }
-
-    /// Notes that somebody logged in, before they are let in.
-    ///
-    /// # Errors
-    /// When the database cannot answer; then they are not.
-    pub async fn note_login(&self, identity: &Identity, via: Via) -> Result<()> {
-        let mut write = self.begin_unkeyed(identity.as_str()).await?;
-        write.note(None, &EventData::LoginSucceeded { identity: identity.clone(), via: via.as_str() })?;
-        self.finish(write, ()).await
-    }
-
-    async fn store_token(&self, write: &mut Write, row: &NewToken<'_>) -> Result<()> {
+    pub(crate) async fn store_token(&self, write: &mut Write, row: &NewToken<'_>) -> Result<()> {
+        lock_count(&mut *write.transaction, Counted::Tokens(row.owner)).await?;
         if tokens::count_tokens(&mut *write.transaction, row.owner, row.now).await? >= TOKENS_PER_OWNER_MAX {
             reached("tokens_per_owner");
             return Err(Error::refused(
@@ -279,7 +165,7 @@ impl Operations {
         Ok(tokens::create_token(&mut *write.transaction, row).await?)
     }
 
-    async fn check_scope(
+    pub(crate) async fn check_scope(
         &self,
         caller: &Caller,
         actions: &[String],
@@ -333,7 +219,7 @@ impl Operations {
         })
     }
 
-    fn of_owner<'a>(
+    pub(crate) fn of_owner<'a>(
         &self,
         caller: &'a Caller,
         owner: Whose<'a>,
@@ -347,12 +233,11 @@ impl Operations {
             Whose::Of(other) => self.global_admin(caller).map(|_| Some(other))?,
             Whose::All => self.global_admin(caller).map(|_| None)?,
         };
-        let limit = limit.map(|limit| self.limits().page(Some(limit), limit));
-        Ok(OfOwner { owner, after, limit })
+        Ok(OfOwner { owner, after, limit: self.limits().page(limit, TOKENS_PAGE) })
     }
 
     /// Whose a token or agent must be for the caller to revoke it.
-    fn whose_to_revoke<'a>(&self, caller: &'a Caller) -> Option<&'a str> {
+    pub(crate) fn whose_to_revoke<'a>(&self, caller: &'a Caller) -> Option<&'a str> {
         (!self.is_global_admin(caller.rights_of())).then(|| caller.identity().as_str())
     }
 }
@@ -369,7 +254,7 @@ pub enum Whose<'a> {
 }
 
 /// Only people have tokens and agents.
-fn person(caller: &Caller) -> Result<&Identity> {
+pub(crate) fn person(caller: &Caller) -> Result<&Identity> {
     if caller.kind() == PrincipalKind::Person {
         Ok(caller.identity())
     } else {
@@ -378,7 +263,7 @@ fn person(caller: &Caller) -> Result<&Identity> {
 }
 
 /// A length of life, if it is within the bound, which is counted under this name.
-fn within(limit: &'static str, field: &str, asked: i64, max: i64) -> Result<i64> {
+pub(crate) fn within(limit: &'static str, field: &str, asked: i64, max: i64) -> Result<i64> {
     if (1..=max).contains(&asked) {
         Ok(asked)
     } else {
@@ -390,7 +275,7 @@ fn within(limit: &'static str, field: &str, asked: i64, max: i64) -> Result<i64>
 }
 
 #[expect(clippy::too_many_arguments, reason = "the columns of a row")]
-fn row<'a>(
+pub(crate) fn row<'a>(
     token_id: Uuid,
     name: &'a str,
     owner: &'a Identity,
@@ -450,6 +335,16 @@ impl StoredTokens {
 }
 
 impl TokenStore for StoredTokens {
+    fn session_ended<'a>(&'a self, session: &'a LiveSession) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>> {
+        Box::pin(async move {
+            let (digest, identity) = (session.digest.as_bytes(), session.identity.as_str());
+            session_ended(self.operations.pool(), digest, identity, session.began_at).await.map_err(|error| {
+                tracing::warn!(error = &error as &(dyn std::error::Error + 'static), "sessions cannot be looked up");
+                TokensUnavailable
+            })
+        })
+    }
+
     fn find<'a>(&'a self, digest: &'a TokenDigest) -> Lookup<'a> {
         Box::pin(async move {
             let facts = tokens::token_facts(self.operations.pool(), digest.as_bytes()).await.map_err(|error| {

@@ -7,7 +7,6 @@ use docstore_database::{
     branches::{self, BranchRow},
     commits::{LatestChange, chain_of_branch, latest_changes, latest_changes_of},
     policies::newest_verdict,
-    reviews::ReviewFilter,
 };
 use docstore_models::{
     AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
@@ -16,7 +15,7 @@ use docstore_models::{
 use docstore_policy::CompileError;
 
 use crate::{
-    Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result,
+    Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result, ReviewQuery,
     auto_merge::AUTO_MERGE,
     gate::{Actor, GateAction},
     merge::{Arrival, arriving_file, conflicts, in_the_way_on_main},
@@ -262,6 +261,7 @@ impl Operations {
     }
 
     /// Everything about a branch at once, as somebody needs it who is about to work on it.
+    /// Of each list it has what is on its first page.
     ///
     /// # Errors
     /// `BRANCH_NOT_FOUND`, or `POLICY_FAILED` when one came to no decision.
@@ -269,17 +269,21 @@ impl Operations {
         let considered = self.consider(reader, name).await?;
         let branch = &considered.branch;
         let at_head = Some(branch.head_sequence);
-        let reviews = self.list_reviews(reader, name, ReviewFilter { at: at_head, ..ReviewFilter::default() }).await?;
-        let check_runs = self.list_checks(reader, name, &CheckQuery { at: at_head, ..CheckQuery::default() }).await?;
+        let reviews = self.list_reviews(reader, name, ReviewQuery { at: at_head, ..ReviewQuery::default() }).await?;
+        let reviews = reviews.first_page().await?;
+        let check_runs = self.list_checks(reader, name, CheckQuery { at: at_head, ..CheckQuery::default() }).await?;
+        let check_runs = check_runs.first_page().await?;
         let open = ProposalQuery {
             state: Some(ProposalState::Open),
             branch: Some(name.to_owned()),
             ..ProposalQuery::default()
         };
-        let proposals = self.list_proposals(reader, &open).await?;
+        let proposals = self.list_proposals(reader, open).await?.first_page().await?;
         let linked_issues = match proposals.first() {
             None => Vec::new(),
-            Some(proposal) => self.list_proposal_issues(reader, &proposal.id.to_string(), None, None).await?,
+            Some(proposal) => {
+                self.list_proposal_issues(reader, &proposal.id.to_string(), None, None).first_page().await?
+            }
         };
         let after = branch.base_sequence.max(branch.floor_sequence).max(branch.head_sequence - RECENT_SEQUENCES);
         let recent_commits =

@@ -7,7 +7,7 @@ use docstore_database::{
     event_log::{NewEvent, log_events},
     idempotency::{claim_key, store_answer, stored_answer},
 };
-use docstore_models::{CloudEvent, ErrorCode, EventData};
+use docstore_models::{CloudEvent, EventData};
 use serde::{Serialize, de::DeserializeOwned};
 use uuid::Uuid;
 
@@ -19,8 +19,17 @@ use crate::{Error, Operations, Result};
 pub struct IdempotencyKey {
     /// The client's key; unique per identity.
     pub key: String,
-    /// SHA-256 of method, path and body.
+    /// SHA-256 of method, path and body, without the secrets in it.
     pub request_hash: Vec<u8>,
+    /// The repo that the request is about, if it is known by its id: the answer goes with it.
+    pub repo_id: Option<i64>,
+}
+
+impl IdempotencyKey {
+    /// The key of a request that turned out to be about a repo, or about none.
+    pub(crate) fn of_repo(&self, repo_id: Option<i64>) -> Self {
+        Self { repo_id, ..self.clone() }
+    }
 }
 
 /// A write that has begun.
@@ -50,13 +59,11 @@ impl Operations {
         let mut transaction = docstore_database::begin(self.pool()).await?;
         let identity = caller.identity().as_str().to_owned();
         if let Some(key) = key
-            && let Some(stored) = claim_key(&mut transaction, &identity, &key.key, &key.request_hash).await?
+            && let Some(stored) =
+                claim_key(&mut transaction, &identity, &key.key, &key.request_hash, key.repo_id).await?
         {
             if stored.request_hash != key.request_hash {
-                return Err(Error::refused(
-                    ErrorCode::IdempotencyKeyReused,
-                    "the idempotency key was used before for another request; choose a new key",
-                ));
+                return Err(Error::key_reused());
             }
             let answer = serde_json::from_str(&stored.answer).map_err(|error| Error::Internal(Box::new(error)))?;
             return Ok(Begun::Before(answer));

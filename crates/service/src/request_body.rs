@@ -1,6 +1,6 @@
 //! Reading request bodies within limits.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use axum::{
     body::Body,
@@ -23,7 +23,7 @@ pub enum BodyError {
         /// What the endpoint takes, in bytes.
         limit: u64,
     },
-    /// The client stopped sending.
+    /// The client stopped sending, or sends too slowly.
     #[error("the request body did not arrive in time")]
     TimedOut,
     /// The client went away or broke the framing.
@@ -95,15 +95,20 @@ pub fn wipe_body(body: Bytes) {
     }
 }
 
-/// A whole body of at most `limit` bytes.
+/// A whole body of at most `limit` bytes, all of it within the time given: whoever sends a byte now and then makes progress,
+/// and would otherwise keep memory, and the rights that were looked at before, for as long as they like.
 ///
 /// # Errors
 /// When it is larger, too slow, or broken.
-pub async fn read_body(body: Body, limit: usize) -> Result<Bytes, BodyError> {
-    match Limited::new(body, limit).collect().await {
-        Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(BodyError::too_large(limit as u64)),
-        Err(error) => Err(BodyError::of(&*error)),
+pub async fn read_body(body: Body, limit: usize, within: Duration) -> Result<Bytes, BodyError> {
+    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::too_large(limit as u64)),
+        Ok(Err(error)) => Err(BodyError::of(&*error)),
+        Err(_) => {
+            limit_reached("body_deadline");
+            Err(BodyError::TimedOut)
+        }
     }
 }
 
@@ -113,8 +118,24 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_within_the_limit_is_read() {
-        assert_eq!(read_body(Body::from("12345"), 5).await, Ok(Bytes::from("12345")));
-        assert_eq!(read_body(Body::from("123456"), 5).await, Err(BodyError::TooLarge { limit: 5 }));
+        let within = Duration::from_secs(1);
+        assert_eq!(read_body(Body::from("12345"), 5, within).await, Ok(Bytes::from("12345")));
+        assert_eq!(read_body(Body::from("123456"), 5, within).await, Err(BodyError::TooLarge { limit: 5 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_only_trickles_is_given_up() {
+        let trickle = |bytes: u64| {
+            Body::from_stream(futures::stream::unfold(0, move |sent| async move {
+                tokio::time::advance(Duration::from_secs(1)).await;
+                (sent < bytes).then_some((Ok::<_, std::io::Error>("x"), sent + 1))
+            }))
+        };
+        let within = Duration::from_secs(10);
+        assert_eq!(read_body(trickle(8), 100, within).await, Ok(Bytes::from("xxxxxxxx")));
+        let start = tokio::time::Instant::now();
+        assert_eq!(read_body(trickle(u64::MAX), usize::MAX, within).await, Err(BodyError::TimedOut));
+        assert!(start.elapsed() <= within + Duration::from_secs(1), "{:?}", start.elapsed());
     }
 
     #[test]

@@ -24,9 +24,9 @@ use tokio::{
     time::Instant,
 };
 
-/// Says how many bytes came, or why they did not.
+/// Says how many bytes came, or why they did not: of an upload, which may take as long as it goes on.
 async fn measure(body: Body) -> Response {
-    match read_body(body, 1 << 20).await {
+    match read_body(body, 1 << 20, Duration::from_secs(86_400)).await {
         Ok(body) => body.len().to_string().into_response(),
         Err(error) => error.into_response(),
     }

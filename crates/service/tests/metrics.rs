@@ -19,7 +19,7 @@ async fn requests_connections_and_limits_are_counted() {
     let router = Router::new()
         .route("/orgs/{org}", get(async || "four"))
         .route("/repos/{*rest}", get(async || RequestFacts::current().unwrap().set_route("/repos/{repo}/-/tree")))
-        .route("/body", get(async |body: Body| read_body(body, 1).await.map(drop)))
+        .route("/body", get(async |body: Body| read_body(body, 1, SHORT * 100).await.map(drop)))
         .route("/metrics", get(async || metrics_response()));
     let limits = short(|limits| {
         limits.header_timeout = SHORT;

@@ -1,4 +1,7 @@
-use std::sync::{Arc, Mutex};
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_models::{Action, BranchPattern, Identity};
@@ -7,8 +10,8 @@ use uuid::Uuid;
 
 use super::header_map;
 use crate::{
-    Authenticator, Caller, FoundToken, Lookup, Need, Reason, Scope, Settings, TokenDigest, TokenStore,
-    TokensUnavailable, Via, new_token,
+    Authenticator, Caller, Ended, FoundToken, LiveSession, Lookup, Need, Reason, Scope, Settings, TokenDigest,
+    TokenStore, TokensUnavailable, Via, new_token,
     testing::{TestClock, counting_random},
 };
 
@@ -25,6 +28,10 @@ impl TokenStore for OneToken {
         let found = self.token.lock().unwrap().clone().filter(|token| token.digest == digest.as_bytes());
         let answer = if *self.is_away.lock().unwrap() { Err(TokensUnavailable) } else { Ok(found) };
         Box::pin(std::future::ready(answer))
+    }
+
+    fn session_ended<'a>(&'a self, _session: &'a LiveSession) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>> {
+        Box::pin(std::future::ready(Ok(false)))
     }
 
     fn used(&self, _token: &FoundToken, _now: DateTime<Utc>) {

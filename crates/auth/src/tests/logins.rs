@@ -69,7 +69,7 @@ async fn a_login_ends_in_a_session() {
     [
         "ds_oauth_state=; Path=/auth/; Max-Age=0; HttpOnly; SameSite=Lax; Secure",
         "ds_oauth_pkce=; Path=/auth/; Max-Age=0; HttpOnly; SameSite=Lax; Secure",
-        "ds_session=eyJlbWFpbCI6ImFsaWNlQGV4YW1wbGUuY29tIiwiZXhwIjoxNzk1MjYyNDAwfQ.xGI1JRe18C37WPh-HjmBJbsTGypViNLG3iOxwKFk8cQ; Path=/; Expires=Sat, 21 Nov 2026 12:00:00 GMT; HttpOnly; SameSite=Lax; Secure",
+        "ds_session=eyJlbWFpbCI6ImFsaWNlQGV4YW1wbGUuY29tIiwiZXhwIjoxNzk1MjYyNDAwLCJiZWdhbiI6MTc5NTE3NjAwMDAwMDAwMH0.8gtCdMc6AdNHVZvlJWreQkwHcMPXwltAZarXViNoWy8; Path=/; Expires=Sat, 21 Nov 2026 12:00:00 GMT; HttpOnly; SameSite=Lax; Secure",
     ]
     "#);
 

@@ -1,3 +1,4 @@
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use docstore_models::{Identity, PrincipalKind};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
@@ -98,7 +99,18 @@ async fn a_session_is_the_contracts_bytes_and_ends() {
         std::time::Duration::from_secs(86_400),
     );
     let identity = docstore_models::Identity::parse("alice@example.com").unwrap();
-    assert_eq!(sessions.issue(&identity, now).unwrap(), COOKIE);
+    let issued = sessions.issue(&identity, now).unwrap();
+    let said = URL_SAFE_NO_PAD.decode(issued.split('.').next().unwrap()).unwrap();
+    let (over, began) = (now.timestamp() + 86_400, now.timestamp_micros());
+    assert_eq!(
+        String::from_utf8(said).unwrap(),
+        format!(r#"{{"email":"alice@example.com","exp":{over},"began":{began}}}"#)
+    );
+    // The contract's own does not say when it began.
+    let (ours, wire) = (sessions.read(&issued, now).unwrap(), sessions.read(COOKIE, now).unwrap());
+    assert_eq!((ours.began_at, wire.began_at), (now, now));
+    assert_eq!((ours.expires_at, &ours.identity), (wire.expires_at, &wire.identity));
+    assert_ne!(ours.digest, wire.digest);
 
     let cookie = format!("theme=dark; ds_session={COOKIE}; x=y");
     assert_eq!(world.ask(&[("cookie", &cookie)]).await, alice(Via::Session));

@@ -3,6 +3,7 @@
 use docstore_database::{
     issue_comments::list_comments,
     issues::{IssueFilter, list_issues},
+    lists::{PageBounds, Place},
     testing::TestDatabase,
 };
 use docstore_models::IssueState;
@@ -32,7 +33,8 @@ async fn a_page_of_issues_or_comments_costs_the_page() {
     ";
     fill(&pool, statements, &[("issues", ISSUES)]).await;
     let repo_id = repo_id(&pool, "default/default").await;
-    let page = IssueFilter { limit: Some(PAGE), ..IssueFilter::default() };
+    let page = IssueFilter::default();
+    let bounds = PageBounds { rows: PAGE, bytes: 1 << 20 };
     let rare = ISSUES / 1000;
     for (filter, first) in [
         (page, ISSUES),
@@ -47,7 +49,7 @@ async fn a_page_of_issues_or_comments_costs_the_page() {
         (IssueFilter { label: Some("usual"), after: Some(ISSUES), ..page }, ISSUES - 1),
     ] {
         let mut counted = Counted::begin(&pool).await;
-        let found = list_issues(&mut *counted.transaction, repo_id, "default/default", filter).await.unwrap();
+        let found = list_issues(&mut *counted.transaction, repo_id, "default/default", filter, bounds).await.unwrap();
         assert_eq!(found[0].number, first, "{filter:?}");
         assert!(found.is_sorted_by_key(|issue| -issue.number), "{filter:?}");
         counted.assert_cheap(&format!("{filter:?}"), found.len(), PAGE.min(rare)).await;
@@ -55,14 +57,16 @@ async fn a_page_of_issues_or_comments_costs_the_page() {
     let mut after = None;
     for n in 0..3 {
         let mut counted = Counted::begin(&pool).await;
-        let page = list_comments(&mut counted.transaction, repo_id, "default/default", 1, after, Some(PAGE)).await;
-        let page = page.unwrap().unwrap();
+        let page =
+            list_comments(&mut *counted.transaction, repo_id, "default/default", 1, after, bounds).await.unwrap();
         counted.assert_cheap(&format!("page {n} of comments"), page.len(), PAGE).await;
         // Far into them.
-        after = sqlx::query_scalar("SELECT id FROM issue_comments ORDER BY created_at, id OFFSET $1 LIMIT 1")
-            .bind(9_000 * (n + 1))
-            .fetch_optional(pool.sqlx())
-            .await
-            .unwrap();
+        let (created_at, id) =
+            sqlx::query_as("SELECT created_at, id FROM issue_comments ORDER BY created_at, id OFFSET $1 LIMIT 1")
+                .bind(6_000 * (n + 1))
+                .fetch_one(pool.sqlx())
+                .await
+                .unwrap();
+        after = Some(Place { created_at, id });
     }
 }

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use docstore_database::{
     access::facts_of_identity,
+    agents::list_agents,
     subscriptions::{Whose, list_subscriptions},
     testing::TestDatabase,
-    tokens::{OfOwner, list_agents, list_tokens},
+    tokens::{OfOwner, list_tokens},
 };
 
 use crate::counted::{Counted, fill};
@@ -47,7 +48,7 @@ async fn what_is_ones_own_is_found_without_everybody_elses() {
     assert_eq!(rights[0].name, "org0/app");
     counted.assert_cheap("rights", rights.len(), 1).await;
 
-    let mine = OfOwner { owner: Some(ME), after: None, limit: None };
+    let mine = OfOwner { owner: Some(ME), after: None, limit: 100 };
     let mut counted = Counted::begin(&pool).await;
     let tokens = list_tokens(&mut *counted.transaction, mine).await.unwrap();
     counted.assert_cheap("tokens", tokens.len(), 1).await;

@@ -1,6 +1,7 @@
 use axum::{
     extract::{FromRequest, FromRequestParts, Request, State},
     http::StatusCode,
+    response::Response,
 };
 use docstore_models::{
     CheckRun, ReportCheckRequest, ReportCheckResponse, RequireCheckRequest, RequiredCheck, RequiredCheckList,
@@ -17,6 +18,7 @@ use crate::{
         needs::{ADMIN, CHECKS, READ},
         request_token,
     },
+    respond::json_array,
     state::AppState,
 };
 
@@ -61,14 +63,14 @@ pub(crate) async fn list_checks(
     RepoReader(reader): RepoReader<READ>,
     PathName(branch): PathName,
     params: Params,
-) -> ApiResult<Json<Vec<CheckRun>>> {
+) -> ApiResult<Response> {
     let query = CheckQuery {
         at: params.integer("at")?,
         history: params.switch("history"),
         after: params.text("after").map(str::to_owned),
         limit: params.limit()?,
     };
-    Ok(Json(state.operations.list_checks(&reader, &branch, &query).await?))
+    json_array(state.operations.list_checks(&reader, &branch, query).await?.rows()).await
 }
 
 /// Begin another attempt of checks that failed. Maintainers.

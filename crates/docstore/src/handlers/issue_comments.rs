@@ -1,6 +1,7 @@
 use axum::{
     extract::{Path, State},
     http::StatusCode,
+    response::Response,
 };
 use docstore_models::{
     AddIssueRefRequest, AddIssueRefResponse, ErrorCode, IssueComment, IssueCommentList, IssueCommentRequest,
@@ -17,6 +18,7 @@ use crate::{
         JsonBody, NoBody, Params, PathName, RepoReader, RepoWriter,
         needs::{ISSUES, READ},
     },
+    respond::json_list,
     state::AppState,
 };
 
@@ -48,11 +50,11 @@ pub(crate) async fn list_issue_comments(
     RepoReader(reader): RepoReader<READ>,
     PathName(number): PathName,
     params: Params,
-) -> ApiResult<Json<IssueCommentList>> {
+) -> ApiResult<Response> {
     let number = issue_number(&number)?;
     let (after, limit) = (params.cursor()?, params.limit()?);
     let comments = state.operations.list_issue_comments(&reader, number, after, limit).await?;
-    Ok(Json(IssueCommentList { comments }))
+    json_list("comments", comments).await
 }
 
 /// Replace the text of a comment. Its author, and maintainers.

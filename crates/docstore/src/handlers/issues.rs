@@ -1,4 +1,4 @@
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use docstore_models::{
     CloseIssueRequest, CreateIssueRequest, CreateIssueResponse, Issue, IssueList, IssueState, UpdateIssueRequest,
 };
@@ -12,6 +12,7 @@ use crate::{
         JsonBody, NoBody, OptionalJsonBody, Params, PathName, RepoReader, RepoWriter,
         needs::{ISSUES, READ},
     },
+    respond::json_list,
     state::AppState,
 };
 
@@ -42,7 +43,7 @@ pub(crate) async fn list_issues(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader<READ>,
     params: Params,
-) -> ApiResult<Json<IssueList>> {
+) -> ApiResult<Response> {
     let query = IssueQuery {
         state: match params.text("state") {
             None => Some(IssueState::Open),
@@ -54,7 +55,7 @@ pub(crate) async fn list_issues(
         after: params.integer("after")?,
         limit: params.limit()?,
     };
-    Ok(Json(IssueList { issues: state.operations.list_issues(&reader, &query).await? }))
+    json_list("issues", state.operations.list_issues(&reader, query)).await
 }
 
 /// Get an issue. Readers.
@@ -127,10 +128,10 @@ pub(crate) async fn list_commit_issues(
     RepoReader(reader): RepoReader<READ>,
     PathName(sequence): PathName,
     params: Params,
-) -> ApiResult<Json<IssueList>> {
+) -> ApiResult<Response> {
     let sequence = sequence.parse().map_err(|_| ApiError::bad_request("invalid sequence number"))?;
     let (after, limit) = (params.integer("after")?, params.limit()?);
-    Ok(Json(IssueList { issues: state.operations.list_commit_issues(&reader, sequence, after, limit).await? }))
+    json_list("issues", state.operations.list_commit_issues(&reader, sequence, after, limit)).await
 }
 
 /// The number of an issue in a path.

@@ -24,6 +24,12 @@ fn failure(failure: LoginFailure) -> Response {
     (failure.status(), [("x-content-type-options", "nosniff")], format!("{failure}\n")).into_response()
 }
 
+fn not_recorded(error: &docstore_operations::Error, what: &str) -> Response {
+    tracing::error!(error = error as &(dyn std::error::Error + 'static), "a {what} was not noted");
+    let text = format!("the {what} cannot be recorded; try again\n");
+    (StatusCode::SERVICE_UNAVAILABLE, [("x-content-type-options", "nosniff")], text).into_response()
+}
+
 fn answer(result: Result<Redirect, LoginFailure>) -> Response {
     result.map_or_else(failure, redirect)
 }
@@ -63,24 +69,29 @@ pub(crate) async fn callback(State(state): State<AppState>, request: Request) ->
                 // Nobody gets a session that the audit trail does not know of.
                 Ok(done) => match state.operations.note_login(&done.identity, Via::Session).await {
                     Ok(()) => redirect(done.redirect),
-                    Err(error) => {
-                        tracing::error!(error = &error as &(dyn std::error::Error + 'static), "a login was not noted");
-                        let text = "the login cannot be recorded; try again\n";
-                        (StatusCode::SERVICE_UNAVAILABLE, [("x-content-type-options", "nosniff")], text).into_response()
-                    }
+                    Err(error) => not_recorded(&error, "login"),
                 },
             }
         }
     }
 }
 
-/// Take the session cookie away.
+/// End the session: the cookie is taken away, and good for nothing wherever else it is kept.
 #[utoipa::path(get, path = "/auth/logout", tag = "login", security(()),
     responses((status = 302, description = "To the start page",
-            headers(("Location" = String), ("Set-Cookie" = String))), (status = 400, content_type = "text/plain", body = String)))]
+            headers(("Location" = String), ("Set-Cookie" = String))), (status = 400, content_type = "text/plain", body = String),
+        (status = 503, content_type = "text/plain", body = String)))]
 pub(crate) async fn logout(State(state): State<AppState>, request: Request) -> Response {
     match origin(&request) {
         Err(why) => failure(why),
-        Ok(origin) => redirect(state.authenticator.login().logout(&origin)),
+        Ok(origin) => {
+            for session in state.authenticator.sessions(request.headers()) {
+                // The browser keeps its cookie, so that it can be tried again.
+                if let Err(error) = state.operations.end_session(&session).await {
+                    return not_recorded(&error, "logout");
+                }
+            }
+            redirect(state.authenticator.login().logout(&origin))
+        }
     }
 }

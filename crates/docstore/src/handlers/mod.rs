@@ -21,6 +21,7 @@ pub(crate) mod repos;
 pub(crate) mod reviews;
 pub(crate) mod roles;
 pub(crate) mod secrets;
+pub(crate) mod sessions;
 pub(crate) mod subscriptions;
 pub(crate) mod tokens;
 pub(crate) mod tree;

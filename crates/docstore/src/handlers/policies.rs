@@ -91,15 +91,20 @@ pub(crate) async fn replay_policies(
 }
 
 /// List the policies of an org, by name. Members. Additive.
-#[utoipa::path(get, path = "/orgs/{org}/policies", tag = "policies", params(("org" = String, Path)),
+#[utoipa::path(get, path = "/orgs/{org}/policies", tag = "policies",
+    params(("org" = String, Path),
+        ("limit" = Option<i64>, Query, description = "At most so many; 20 when absent, and at most"),
+        ("after" = Option<String>, Query, description = "The last name seen")),
     responses((status = 200, body = OrgPolicyList), Ordinary, Forbidden, NotFound))]
 pub(crate) async fn list_org_policies(
     State(state): State<AppState>,
     Authenticated(caller): Authenticated<READ>,
     Path(org): Path<String>,
+    params: Params,
 ) -> ApiResult<Json<OrgPolicyList>> {
     let reader = state.operations.org_reader(&caller, &org).await?;
-    Ok(Json(state.operations.list_org_policies(&reader).await?))
+    let (after, limit) = (params.text("after").unwrap_or_default(), params.limit()?);
+    Ok(Json(state.operations.list_org_policies(&reader, after, limit).await?))
 }
 
 /// Set a policy that judges every repo of an org. Owners of the org, and the global admin. Additive.

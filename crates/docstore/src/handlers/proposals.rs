@@ -17,7 +17,7 @@ use crate::{
         Condition, JsonBody, NoBody, Params, PathName, RepoReader, RepoWriter,
         needs::{PROPOSALS, READ},
     },
-    respond::{Caching, tag},
+    respond::{Caching, json_array, json_list, tag},
     state::AppState,
 };
 
@@ -47,14 +47,14 @@ pub(crate) async fn list_proposals(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader<READ>,
     params: Params,
-) -> ApiResult<Json<Vec<Proposal>>> {
+) -> ApiResult<Response> {
     let query = ProposalQuery {
         state: params.text("state").map(str::parse).transpose().map_err(ApiError::bad_request)?,
         branch: params.text("branch").map(str::to_owned),
         after: params.cursor()?,
         limit: params.limit()?,
     };
-    Ok(Json(state.operations.list_proposals(&reader, &query).await?))
+    json_array(state.operations.list_proposals(&reader, query).await?.rows()).await
 }
 
 /// Get a proposal. Readers.
@@ -136,9 +136,9 @@ pub(crate) async fn list_proposal_issues(
     RepoReader(reader): RepoReader<READ>,
     PathName(id): PathName,
     params: Params,
-) -> ApiResult<Json<IssueList>> {
+) -> ApiResult<Response> {
     let (after, limit) = (params.integer("after")?, params.limit()?);
-    Ok(Json(IssueList { issues: state.operations.list_proposal_issues(&reader, &id, after, limit).await? }))
+    json_list("issues", state.operations.list_proposal_issues(&reader, &id, after, limit)).await
 }
 
 /// What is no id is the id of no proposal.

@@ -1,4 +1,4 @@
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use docstore_models::{CreateReleaseRequest, Release, ReleaseList};
 use docstore_service::Json;
 
@@ -9,6 +9,7 @@ use crate::{
         JsonBody, NoBody, Params, PathName, RepoAdmin, RepoMaintainer, RepoReader,
         needs::{READ, RELEASES},
     },
+    respond::json_list,
     state::AppState,
 };
 
@@ -36,10 +37,9 @@ pub(crate) async fn list_releases(
     State(state): State<AppState>,
     RepoReader(reader): RepoReader<READ>,
     params: Params,
-) -> ApiResult<Json<ReleaseList>> {
-    Ok(Json(ReleaseList {
-        releases: state.operations.list_releases(&reader, params.cursor()?, params.limit()?).await?,
-    }))
+) -> ApiResult<Response> {
+    let releases = state.operations.list_releases(&reader, params.cursor()?, params.limit()?).await?;
+    json_list("releases", releases).await
 }
 
 /// Get a release. Readers.

@@ -1,9 +1,9 @@
-use axum::{extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode, response::Response};
 use docstore_models::{
     CreateCommentRequest, CreateCommentResponse, CreateReviewRequest, CreateReviewResponse, Review, ReviewComment,
     UpdateCommentRequest,
 };
-use docstore_operations::{CommentFilter, ReviewFilter};
+use docstore_operations::{CommentQuery, ReviewQuery};
 use docstore_service::Json;
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
         JsonBody, NoBody, Params, PathName, RepoReader, RepoWriter,
         needs::{READ, REVIEWS},
     },
+    respond::json_array,
     state::AppState,
 };
 
@@ -43,9 +44,9 @@ pub(crate) async fn list_reviews(
     RepoReader(reader): RepoReader<READ>,
     PathName(branch): PathName,
     params: Params,
-) -> ApiResult<Json<Vec<Review>>> {
-    let filter = ReviewFilter { at: params.integer("at")?, after: params.cursor()?, limit: params.limit()? };
-    Ok(Json(state.operations.list_reviews(&reader, &branch, filter).await?))
+) -> ApiResult<Response> {
+    let query = ReviewQuery { at: params.integer("at")?, after: params.cursor()?, limit: params.limit()? };
+    json_array(state.operations.list_reviews(&reader, &branch, query).await?.rows()).await
 }
 
 /// Comment on a file of a branch, on lines of it, or reply in a thread. Writers.
@@ -74,9 +75,10 @@ pub(crate) async fn list_comments(
     RepoReader(reader): RepoReader<READ>,
     PathName(branch): PathName,
     params: Params,
-) -> ApiResult<Json<Vec<ReviewComment>>> {
-    let filter = CommentFilter { path: params.text("path"), after: params.cursor()?, limit: params.limit()? };
-    Ok(Json(state.operations.list_comments(&reader, &branch, filter).await?))
+) -> ApiResult<Response> {
+    let path = params.text("path").map(str::to_owned);
+    let query = CommentQuery { path, after: params.cursor()?, limit: params.limit()? };
+    json_array(state.operations.list_comments(&reader, &branch, query).await?.rows()).await
 }
 
 /// Resolve the thread of a comment, or open it again; answers the first comment of the thread. Writers.

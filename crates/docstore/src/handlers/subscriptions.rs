@@ -15,11 +15,27 @@ use crate::{
     api::refusals::{Forbidden, NotFound, OfBody, OfChange, Ordinary, TooMany},
     error::{ApiError, ApiResult},
     extract::{
-        JsonBody, NoBody, Params, RepoCaller,
+        HoldsSecret, JsonBody, NoBody, Params, RepoCaller, SecretJsonBody,
         needs::{READ, WEBHOOKS},
     },
     state::AppState,
 };
+
+impl HoldsSecret for CreateSubscriptionRequest {
+    fn without_secret(&self) -> Self {
+        let mut request = self.clone();
+        if let Some(config) = request.config.as_mut().and_then(serde_json::Value::as_object_mut) {
+            config.retain(|name, _| !name.eq_ignore_ascii_case("secret"));
+        }
+        request
+    }
+}
+
+impl HoldsSecret for UpdateSubscriptionRequest {
+    fn without_secret(&self) -> Self {
+        Self { secret: None, ..self.clone() }
+    }
+}
 
 /// The subscription of the path, if the caller may look after it. What is no id is none of a subscription.
 async fn owner(state: &AppState, caller: &Caller, id: &str) -> ApiResult<SubscriptionOwner> {
@@ -42,7 +58,7 @@ fn cursor(params: &Params) -> ApiResult<Option<Uuid>> {
 pub(crate) async fn create_subscription(
     State(state): State<AppState>,
     RepoCaller(caller): RepoCaller<WEBHOOKS>,
-    body: JsonBody<CreateSubscriptionRequest>,
+    body: SecretJsonBody<CreateSubscriptionRequest>,
 ) -> ApiResult<(StatusCode, Json<Subscription>)> {
     let created = state.operations.create_subscription(&caller, body.key.as_ref(), body.value).await?;
     Ok((StatusCode::CREATED, Json(created)))
@@ -82,7 +98,7 @@ pub(crate) async fn update_subscription(
     State(state): State<AppState>,
     RepoCaller(caller): RepoCaller<WEBHOOKS>,
     Path(id): Path<String>,
-    body: JsonBody<UpdateSubscriptionRequest>,
+    body: SecretJsonBody<UpdateSubscriptionRequest>,
 ) -> ApiResult<Json<Subscription>> {
     let owner = owner(&state, &caller, &id).await?;
     Ok(Json(state.operations.update_subscription(&owner, body.key.as_ref(), &body.value).await?))

@@ -42,7 +42,7 @@ pub(crate) async fn create_token(
 #[utoipa::path(get, path = "/tokens", tag = "tokens",
     params(("owner" = Option<String>, Query, description = "Those of somebody else"),
         ("all" = Option<bool>, Query, description = "Those of everybody"),
-        ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("after" = Option<String>, Query, description = "The id of the last one seen")),
     responses((status = 200, body = TokenList), Ordinary, Forbidden))]
 pub(crate) async fn list_tokens(
@@ -88,7 +88,7 @@ pub(crate) async fn create_agent(
 #[utoipa::path(get, path = "/agents", tag = "agents",
     params(("owner" = Option<String>, Query, description = "Those of somebody else"),
         ("all" = Option<bool>, Query, description = "Those of everybody"),
-        ("limit" = Option<i64>, Query, description = "At most so many; all when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("after" = Option<String>, Query, description = "The id of the last one seen")),
     responses((status = 200, body = AgentList), Ordinary, Forbidden))]
 pub(crate) async fn list_agents(

@@ -491,3 +491,20 @@ async fn deleting_a_repo_takes_its_issues_along() {
     clear_until_empty(&pool, &["issues", "issue_comments", "issue_refs", "issue_counters"]).await;
     assert_eq!(open(&me, "the first again").await, 1);
 }
+
+#[tokio::test]
+async fn a_list_of_long_issues_comes_whole() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    // More than is read at once.
+    let body = "é".repeat(500_000);
+    for number in 1..=6 {
+        me.post(&format!("{REPO}/issues"), &json!({"title": format!("t{number}"), "body": body})).await.expect(201);
+    }
+    for (query, numbers) in [("", vec![6, 5, 4, 3, 2, 1]), ("?limit=5", vec![6, 5, 4, 3, 2]), ("?after=2", vec![1])] {
+        let list = me.get(&format!("{REPO}/issues{query}")).await.expect(200);
+        let list = list["issues"].as_array().unwrap();
+        assert!(list.iter().all(|issue| issue["body"] == body));
+        assert_eq!(list.iter().map(|issue| issue["number"].as_i64().unwrap()).collect::<Vec<_>>(), numbers, "{query}");
+    }
+}

@@ -8,9 +8,14 @@ use futures::future::join_all;
 use http::Method;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use sha2::Digest;
 use sqlx::{Connection, Executor, PgConnection};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
-use crate::support::{REPO, commit, identities::Verified, text_file};
+use crate::support::{REPO, commit, identities::Verified, raw::parse, text_file};
 
 /// How often each limit was reached in this process. Other tests count as well, so only what grows says something.
 pub(crate) fn counts() -> BTreeMap<String, u64> {
@@ -114,6 +119,38 @@ async fn a_page_that_is_not_cut_is_not_counted() {
     for name in ["docstore_limit_reached_total", "docstore_refusals_total", "docstore_auth_callers_total"] {
         assert!(!text.contains(&format!("{name}{{}}")), "{name} has labels");
     }
+}
+
+#[tokio::test]
+async fn a_json_body_has_a_deadline_and_an_upload_has_none() {
+    install_metrics("docstore").unwrap();
+    let app = TestApp::start_with(&[("DOCSTORE_BODY_SECONDS", "1"), ("DOCSTORE_BODY_SECONDS_PER_MIB", "0")]).await;
+    commit(&app.admin(), REPO, "main", &[("a", Some("1"))]).await;
+    let before = counts();
+    let address = app.base_url().trim_start_matches("http://").to_owned();
+    let begin = async |line: String, length: usize| {
+        let mut stream = TcpStream::connect(&address).await.unwrap();
+        let head =
+            format!("{line} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let bytes = b"uploaded";
+    let hash = hex::encode(sha2::Sha256::digest(bytes));
+    let mut upload = begin(format!("PUT {REPO}/contents/{hash}"), bytes.len()).await;
+    upload.write_all(&bytes[..1]).await.unwrap();
+    let mut slow = begin(format!("POST {REPO}/branch"), 10).await;
+    slow.write_all(b"{").await.unwrap();
+    let mut answer = Vec::new();
+    slow.read_to_end(&mut answer).await.unwrap();
+    let answer = parse(&answer).expect(408);
+    assert_eq!(answer["code"], "REQUEST_TIMEOUT");
+    grew(&before, "body_deadline");
+    // It began before, and is done after.
+    upload.write_all(&bytes[1..]).await.unwrap();
+    let mut answer = Vec::new();
+    upload.read_to_end(&mut answer).await.unwrap();
+    assert!(parse(&answer).status.is_success());
 }
 
 #[tokio::test]

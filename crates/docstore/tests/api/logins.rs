@@ -1,11 +1,16 @@
 //! Who is let in: id tokens, assertions of Identity-Aware Proxy, browser sessions.
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use docstore_auth::testing::{IAP_AUDIENCE, TestKey, patched};
 use docstore_test_support::Answer;
 use http::Method;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
-use crate::support::identities::{Verified, cookies};
+use crate::support::{
+    identities::{Verified, cookies},
+    sse::Sse,
+};
 
 async fn whoami(verified: &Verified, headers: &[(&str, &str)]) -> Answer {
     let request = verified.nobody().request(Method::GET, "/whoami");
@@ -226,4 +231,116 @@ async fn keys_of_the_issuer_may_change() {
     assert_eq!((ask(&rsa).await, ask(&ec).await), (200, 200));
     verified.issuer.set_fault(Some(docstore_auth::testing::Fault::Status(500)));
     assert_eq!((ask(&rsa).await, ask(&ec).await), (200, 200));
+}
+
+/// A session cookie as the original makes it (contract, server §2.3), with the key of [`TestIssuer`].
+fn cookie_of_the_wire(email: &str, expires_at: i64) -> String {
+    let payload = URL_SAFE_NO_PAD.encode(json!({"email": email, "exp": expires_at}).to_string());
+    // RFC 2104.
+    let padded = |pad: u8| {
+        let mut key = [pad; 64];
+        key.iter_mut().zip(b"0123456789abcdef0123456789abcdef").for_each(|(byte, of_key)| *byte ^= of_key);
+        key
+    };
+    let inner = Sha256::new().chain_update(padded(0x36)).chain_update(&payload).finalize();
+    let tag = Sha256::new().chain_update(padded(0x5c)).chain_update(inner).finalize();
+    format!("ds_session={payload}.{}", URL_SAFE_NO_PAD.encode(tag))
+}
+
+async fn status_with(verified: &Verified, cookie: &str) -> u16 {
+    whoami(verified, &[("cookie", cookie)]).await.status.as_u16()
+}
+
+#[tokio::test]
+async fn a_session_ends_where_its_browser_logs_out_and_the_others_go_on() {
+    let verified = Verified::start().await;
+    let (here, there) = (verified.log_in("me@example.com").await, verified.log_in("me@example.com").await);
+    let soon = docstore_auth::system_clock()().timestamp() + 3600;
+    let wire = cookie_of_the_wire("me@example.com", soon);
+    for cookie in [&here, &there, &wire] {
+        assert_eq!(status_with(&verified, cookie).await, 200);
+    }
+    let log_out = async |cookie: &str| {
+        let request = verified.nobody().request(Method::GET, "/auth/logout").header("cookie", cookie);
+        let answer = Answer::of(request).await;
+        assert_eq!((answer.status.as_u16(), cookies(&answer)), (302, vec!["ds_session=".to_owned()]));
+    };
+    for (cookie, left) in [(&here, [401, 200, 200]), (&here, [401, 200, 200]), (&wire, [401, 200, 401])] {
+        log_out(cookie).await;
+        let mut statuses = Vec::new();
+        for cookie in [&here, &there, &wire] {
+            statuses.push(status_with(&verified, cookie).await);
+        }
+        assert_eq!(statuses, left);
+    }
+    // A browser that holds an ended one beside a good one is let in.
+    assert_eq!(status_with(&verified, &format!("{here}; {there}")).await, 200);
+    for nothing in ["ds_session=x.y", "other=1"] {
+        log_out(nothing).await;
+    }
+    let admin = verified.nobody().with_token(&verified.issuer.id_token(docstore_test_support::ADMIN));
+    let trail = admin.get("/audit?limit=4").await.expect(200);
+    let ended: Vec<&Value> = trail["events"].as_array().unwrap().iter().map(|entry| &entry["event"]["data"]).collect();
+    let told: Vec<bool> = ended.iter().map(|data| data["ended_by"] == "me@example.com").collect();
+    assert_eq!(told, [true, true, false, false], "{trail}");
+}
+
+#[tokio::test]
+async fn all_sessions_of_a_person_can_be_ended_at_once() {
+    let verified = Verified::start().await;
+    let bearer = |email: &str| verified.nobody().with_token(&verified.issuer.id_token(email));
+    let (me, admin) = (bearer("me@example.com"), bearer(docstore_test_support::ADMIN));
+    let clock = docstore_auth::system_clock();
+    let wire = cookie_of_the_wire("me@example.com", clock().timestamp() + 3600);
+    let mine = [verified.log_in("me@example.com").await, verified.log_in("me@example.com").await, wire];
+    let other = verified.log_in("other@example.com").await;
+    me.delete("/sessions").await.expect(204);
+    for cookie in &mine {
+        assert_eq!(status_with(&verified, cookie).await, 401);
+    }
+    assert_eq!(status_with(&verified, &other).await, 200);
+    // The next login is a new session.
+    let again = verified.log_in("me@example.com").await;
+    assert_eq!(status_with(&verified, &again).await, 200);
+
+    me.delete("/sessions?identity=other@example.com").await.expect(403);
+    let token = me.post("/tokens", &json!({"name": "t"})).await.expect(201);
+    let by_token = verified.nobody().with_token(token["secret"].as_str().unwrap());
+    by_token.delete("/sessions").await.expect(403);
+    for bad in ["%00", "agent:x/me@example.com"] {
+        admin.delete(&format!("/sessions?identity={bad}")).await.expect(400);
+    }
+    assert_eq!(status_with(&verified, &other).await, 200);
+    admin.delete("/sessions?identity=other@example.com").await.expect(204);
+    assert_eq!((status_with(&verified, &other).await, status_with(&verified, &again).await), (401, 200));
+    // Tokens are no sessions.
+    by_token.get("/whoami").await.expect(200);
+    let newest = admin.get("/audit?limit=1").await.expect(200)["events"][0]["event"].clone();
+    assert_eq!(newest["type"], "com.docstore.session.ended");
+    assert_eq!(newest["source"], "/identities/other@example.com");
+    assert_eq!(newest["data"], json!({"identity": "other@example.com", "ended_by": docstore_test_support::ADMIN}));
+}
+
+#[tokio::test]
+async fn a_stream_ends_with_the_session_that_opened_it() {
+    let verified = Verified::start().await;
+    let me = verified.nobody().with_token(&verified.issuer.id_token("me@example.com"));
+    me.post("/orgs", &json!({"name": "acme"})).await.expect(201);
+    me.post("/repos", &json!({"owner": "acme", "name": "app"})).await.expect(201);
+    let open = async |cookie: &str| {
+        let request = verified.nobody().request(Method::GET, "/repos/acme/app/-/events").header("cookie", cookie);
+        Sse::from(request.send().await.unwrap())
+    };
+    let (here, there) = (verified.log_in("me@example.com").await, verified.log_in("me@example.com").await);
+    let (mut of_here, mut of_there) = (open(&here).await, open(&there).await);
+    let mut of_bearer = Sse::open(&me, "/repos/acme/app/-/events", None).await;
+    let logout = verified.nobody().request(Method::GET, "/auth/logout").header("cookie", &here);
+    assert_eq!(Answer::of(logout).await.status, 302);
+    while of_here.frame().await.is_some() {}
+    me.post("/repos/acme/app/-/branch", &json!({"name": "one"})).await.expect(201);
+    of_there.find(|seen| seen.kind() == "branch.created").await;
+    me.delete("/sessions").await.expect(204);
+    while of_there.frame().await.is_some() {}
+    me.post("/repos/acme/app/-/branch", &json!({"name": "two"})).await.expect(201);
+    of_bearer.find(|seen| seen.event["data"]["branch"] == "two").await;
 }

@@ -495,7 +495,9 @@ async fn tokens_and_agents() {
     let agent = secret_of(&made);
     told.types_with(BOB, "login --token", |context| context.stdin = Box::new(std::io::Cursor::new(agent))).await;
     told.types(BOB, "whoami").await;
+    told.types(BOB, "logout --everywhere").await;
     told.types(BOB, "logout").await;
+    told.types(BOB, "logout --everywhere").await;
     told.types(BOB, "agent list").await;
     told.types(BOB, "agent revoke fixer --yes").await;
     told.types(BOB, "agent create fixer --allow admin").await;
@@ -544,7 +546,14 @@ async fn tokens_and_agents() {
     agent:fixer/bob@example.com
     on behalf of bob@example.com
     by a token for read,contents, until TIME
+    bob$ ds logout --everywhere
+    error: server error: forbidden: this takes a login, not an API token
+    hint: status 403: sign in with `ds login http://SERVER`
+    [exit 4]
     bob$ ds logout
+    Logged out from http://SERVER
+    bob$ ds logout --everywhere
+    Ended all browser sessions at http://SERVER
     Logged out from http://SERVER
     bob$ ds agent list
     ID                                    AGENT                                     STATE               SCOPE

@@ -7,12 +7,20 @@ use crate::{Failure, auth::CredentialStore, session::Session};
 pub(crate) struct Arguments {
     /// The server; that of the workspace by default.
     server_url: Option<String>,
+    /// Also end all browser sessions of that account. API tokens stay; `ds token revoke` ends those.
+    #[arg(long)]
+    everywhere: bool,
 }
 
-pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<(), Failure> {
-    let server = super::login::server_of(session, arguments.server_url.clone())?;
+pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
+    let server = super::login::server_of(session, arguments.server_url)?;
     let store = CredentialStore::of(session.context)
         .ok_or_else(|| Failure::new("there is no configuration folder: HOME is not set"))?;
+    // With the credential that is about to go.
+    if arguments.everywhere {
+        session.client(&server, None)?.end_sessions(None).await?;
+        session.say(format!("Ended all browser sessions at {server}"));
+    }
     store.set(&server, None)?;
     session.say(format!("Logged out from {server}"));
     Ok(())

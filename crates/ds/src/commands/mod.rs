@@ -98,7 +98,7 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Subscriptions(arguments) => Box::pin(subscriptions::run(session, arguments)).await,
         Command::ImportGit(arguments) => Box::pin(import_git::run(session, arguments)).await,
         Command::Login(arguments) => Box::pin(login::run(session, arguments)).await,
-        Command::Logout(arguments) => logout::run(session, &arguments),
+        Command::Logout(arguments) => logout::run(session, arguments).await,
         Command::Whoami(arguments) => Box::pin(whoami::run(session, arguments)).await,
         Command::Token(arguments) => Box::pin(token::run(session, arguments)).await,
         Command::Agent(arguments) => Box::pin(agent::run(session, arguments)).await,

@@ -159,7 +159,7 @@ async fn what_is_said_about_a_branch_is_noticed() {
         reviewer.post(&format!("{REPO}/check"), &body).await.expect(201);
     };
     waiting(&app, &maintainer, "check").await;
-    let by = ("check_runs", "check_runs_auto_merge");
+    let by = ("check_runs", "check_runs_auto_merge_inserted");
     it_merges_by(&app, "check", by, async || report("passed").await, async || report("failed").await).await;
 
     waiting(&app, &maintainer, "proposal").await;

@@ -132,3 +132,60 @@ fn without_secret(got: &Got) -> Value {
 async fn events(fixture: &Fixture) -> i64 {
     sqlx::query_scalar("SELECT count(*) FROM event_log").fetch_one(&fixture.pool).await.unwrap()
 }
+
+#[tokio::test]
+async fn an_answer_goes_with_the_repo_that_it_is_about() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let path = "/repos/default/again/-/commit";
+    let create = json!({"owner": "default", "name": "again"});
+    me.post("/repos", &create).await.expect(201);
+    let first = send(&me, "key-1", path, &commit("x")).await.expect(201);
+    assert_eq!(send(&me, "key-1", path, &commit("x")).await.expect(201), first);
+    let role = json!({"role": "reader"});
+    let role = async || {
+        let request = me.request(Method::PUT, "/repos/default/again/-/roles/you@example.com");
+        Answer::of(request.header("Idempotency-Key", "key-2").body(role.to_string())).await.expect(200)
+    };
+    role().await;
+    let delete = async || {
+        let request = me.request(Method::DELETE, "/repos/default/again");
+        Answer::of(request.header("Idempotency-Key", "key-3")).await.expect(204)
+    };
+    delete().await;
+    me.post("/repos", &create).await.expect(201);
+    // The repo of that name is another one now: whoever deleted the first does not delete this one by asking once more.
+    delete().await;
+    let second = send(&me, "key-1", path, &commit("x")).await.expect(201);
+    assert!(second["sequence"].as_i64() > first["sequence"].as_i64(), "{first} {second}");
+    role().await;
+    let roles = me.get("/repos/default/again/-/roles").await.expect(200);
+    assert!(roles.to_string().contains("you@example.com"), "{roles}");
+}
+
+#[tokio::test]
+async fn what_is_kept_of_a_request_tells_nothing_about_its_secret() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    let url = "http://127.0.0.1:9/";
+    let request = |secret: &str| json!({"backend": "webhook", "config": {"url": url, "secret": secret}});
+    let pool = app.pool().await;
+    let hash = async || -> Vec<u8> {
+        sqlx::query_scalar("SELECT request_hash FROM idempotency_keys").fetch_one(&pool).await.unwrap()
+    };
+    let first = send(&me, "key-1", "/subscriptions", &request("guess")).await.expect(201);
+    let of_first = hash().await;
+    assert_eq!(send(&me, "key-1", "/subscriptions", &request("guess")).await.expect(201), first);
+    send(&me, "key-1", "/subscriptions", &request("other")).await.expect(409);
+    // The hash is the same whatever the secret was.
+    sqlx::query("DELETE FROM idempotency_keys").execute(&pool).await.unwrap();
+    send(&me, "key-1", "/subscriptions", &request("other")).await.expect(201);
+    assert_eq!(hash().await, of_first);
+    sqlx::query("DELETE FROM idempotency_keys").execute(&pool).await.unwrap();
+    let path = format!("/subscriptions/{}", first["id"].as_str().unwrap());
+    let rotate = async |secret: &str| {
+        let request = me.request(Method::PATCH, &path).header("Idempotency-Key", "key-2");
+        Answer::of(request.body(json!({"secret": secret}).to_string())).await.status.as_u16()
+    };
+    assert_eq!([rotate("new").await, rotate("new").await, rotate("newer").await], [200, 200, 409]);
+}

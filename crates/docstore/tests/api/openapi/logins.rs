@@ -34,6 +34,10 @@ pub(super) async fn drive(coverage: &mut Coverage) {
     };
     record(coverage, "callback", "a login", come_back("code=").await);
     record(coverage, "callback", "a wrong code", come_back("code=no-").await);
+    let cookie = verified.log_in("me@example.com").await;
+    sqlx::query("ALTER TABLE ended_sessions RENAME TO taken_away").execute(&verified.app.pool().await).await.unwrap();
+    let logout = browser.request(Method::GET, "/auth/logout").header("cookie", cookie);
+    record(coverage, "logout", "a session that cannot be ended", Answer::of(logout).await);
     verified.issuer.patch_logins(json!({"email_verified": false}));
     record(coverage, "callback", "nobody the provider vouches for", come_back("code=").await);
 

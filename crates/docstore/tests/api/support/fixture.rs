@@ -207,6 +207,7 @@ impl Fixture {
                 let made = self.creator(Method::POST, "/agents", json!({"name": format!("gone-{n}")})).await;
                 (format!("/agents/{}", made["agent"]["id"].as_str().unwrap()), none)
             }
+            "end_sessions" => ("/sessions".into(), none),
             "list_orgs" => ("/orgs".into(), none),
             "create_org" => ("/orgs".into(), json!({"name": format!("org{n}")})),
             "get_org" => ("/orgs/acme".into(), none),

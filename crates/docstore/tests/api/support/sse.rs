@@ -38,7 +38,11 @@ impl Sse {
             Some(id) => request.header("Last-Event-ID", id),
             None => request,
         };
-        let response = request.send().await.unwrap();
+        Self::from(request.send().await.unwrap())
+    }
+
+    /// Reads the answer to a request for a stream.
+    pub(crate) fn from(response: reqwest::Response) -> Self {
         assert_eq!(response.status(), 200);
         for (name, value) in
             [("content-type", "text/event-stream"), ("cache-control", "no-cache"), ("x-accel-buffering", "no")]

@@ -3,6 +3,7 @@
 mod branches;
 mod commits;
 mod contents;
+mod locks;
 mod reads;
 mod removal;
 mod repeats;
