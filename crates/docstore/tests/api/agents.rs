@@ -1,9 +1,9 @@
 //! `/agents`, and how agents act.
 
-use docstore_test_support::{Person, TestApp};
+use docstore_test_support::{ADMIN, Person, TestApp};
 use serde_json::{Value, json};
 
-use crate::support::{REPO, Transcript, branch, text_file};
+use crate::support::{REPO, Transcript, branch, commit, grant, text_file};
 
 async fn agent(owner: &Person, body: Value) -> (String, Person) {
     let made = owner.post("/agents", &body).await.expect(201);
@@ -158,5 +158,38 @@ async fn nobody_becomes_an_agent_by_a_name() {
     assert_eq!(agent.get("/whoami").await.expect(200)["on_behalf_of"], json!("admin@example.com"));
     for path in ["/agents", "/tokens"] {
         agent.post(path, &json!({"name": "more"})).await.expect(403);
+    }
+}
+
+/// Somebody's credential that is not for merging brings nothing to `main` by another one's wish, whatever way it changes the
+/// branch.
+#[tokio::test]
+async fn what_may_not_merge_ends_a_wish_by_a_rebase_or_an_import_too() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    for (who, role) in [(ADMIN, "admin"), ("max@example.com", "maintainer")] {
+        grant(&me, who, role).await;
+    }
+    let max = app.person("max@example.com");
+    let (_, helper) = agent(&me, json!({"name": "helper", "actions": ["read", "contents"]})).await;
+    let token = me.post("/tokens", &json!({"name": "t", "actions": ["read", "contents", "admin"]})).await.expect(201);
+    let token = me.with_token(token["secret"].as_str().unwrap());
+    for name in ["rebased", "imported"] {
+        me.post(&format!("{REPO}/branch"), &json!({"name": name, "draft": true})).await.expect(201);
+        commit(&max, REPO, name, &[("a", Some(name))]).await;
+        assert!(max.post(&format!("{REPO}/branch/{name}/auto-merge"), &json!({})).await.status.is_success());
+    }
+    let main = commit(&me, REPO, "main", &[("a", Some("1"))]).await;
+    let resolved =
+        json!({"branch": "rebased", "expected_main_head": main, "resolutions": [text_file("a", "not what max saw")]});
+    let import = json!({"branch": "imported", "commits": [{"author": "a@example.com", "message": "m",
+        "imported_from": "git:1", "files": [text_file("b", "not what max saw")]}]});
+    for (who, name, path, body) in [(&helper, "rebased", "rebase", &resolved), (&token, "imported", "import", &import)]
+    {
+        let branch = format!("{REPO}/branch/{name}");
+        assert_eq!(me.get(&branch).await.expect(200)["auto_merge"], true);
+        let answer = who.post(&format!("{REPO}/{path}"), body).await;
+        assert!(answer.status.is_success(), "{}", answer.text);
+        assert_eq!(me.get(&branch).await.expect(200)["auto_merge"], false, "{path}");
     }
 }

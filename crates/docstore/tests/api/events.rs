@@ -265,7 +265,8 @@ async fn a_caller_has_so_many_streams_and_gets_places_back() {
 
 /// Waits for the clean end, whatever comes before it.
 async fn ended(mut stream: Sse) {
-    while stream.frame().await.is_some() {}
+    let to_the_end = async { while stream.frame().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, to_the_end).await.expect("the stream ends");
 }
 
 /// Sees that a stream is still told.
