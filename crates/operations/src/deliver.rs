@@ -6,8 +6,8 @@
 //! gets is in the order of the log, and a process that dies loses the turn when it runs out. Subscriptions are independent:
 //! each turn is a task of its own, and **places are shared** ([`Shares`]): those whose receivers failed last time or are slow
 //! have at most half, so that a hundred dead receivers do not make a living one wait; so has each org, and of those half
-//! again for its own bad ones. What is free goes to the orgs in turn. A turn ends sooner while others may be waiting, and
-//! at once when its receiver turns out to be slow.
+//! again for its own bad ones. What is free goes to the orgs in turn. While others may be waiting a turn ends after a second,
+//! which is after one answer of a slow receiver.
 //!
 //! The delivery at the front is tried again after 1, 2, 4 … seconds, and what is behind it waits. After
 //! [`ATTEMPTS_MAX`] attempts it is given up and the subscription is suspended, which its creator can undo. So does the loss
@@ -44,7 +44,7 @@ use uuid::Uuid;
 use crate::{
     Operations, Result,
     deliveries::PINGS_MAX,
-    places::{QUICK_MILLISECONDS_MAX, Running, Shares, Turn},
+    places::{Running, Shares, Turn},
     write::envelope,
 };
 
@@ -272,13 +272,7 @@ impl Operations {
                 }
                 *tried += 1;
                 let ends_turn = is_all && index == last;
-                let started_at = self.now();
                 if !self.attempt(turn, &target, &signing.opened, due, ends_turn).await? {
-                    return Ok(());
-                }
-                // It goes on in a place of those that are held back, when there is one.
-                if !turn.held_back && milliseconds(self.now() - started_at) > i64::from(QUICK_MILLISECONDS_MAX) {
-                    delivery_turns::give_back_turn(self.pool(), subscription_id, holder, self.now()).await?;
                     return Ok(());
                 }
             }

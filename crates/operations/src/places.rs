@@ -14,7 +14,7 @@ use crate::Result;
 
 /// A receiver that takes longer on average is slow: a quick one answers in a fraction of it from anywhere on earth, and ten
 /// times as long is the time-out.
-pub(crate) const QUICK_MILLISECONDS_MAX: i32 = 1000;
+const QUICK_MILLISECONDS_MAX: i32 = 1000;
 
 /// A turn that was taken.
 #[derive(Clone, Copy, Debug)]

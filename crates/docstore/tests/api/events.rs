@@ -361,3 +361,15 @@ async fn a_stream_ends_when_its_reader_leaves_the_org() {
     branch(&me, "/repos/acme/app/-", "more").await;
     own.find(|seen| seen.kind() == "branch.created").await;
 }
+
+/// The global admin reads a repo as long as nobody administers it.
+#[tokio::test]
+async fn the_global_admins_stream_of_a_repo_ends_when_it_gets_an_admin() {
+    let app = TestApp::start().await;
+    let (me, path) = (app.admin(), format!("{REPO}/events"));
+    let mut stream = Sse::open(&me, &path, None).await;
+    goes_on(&me, &mut stream, "before").await;
+    me.put(&format!("{REPO}/roles/you@example.com"), &json!({"role": "admin"})).await.expect(200);
+    ended(stream).await;
+    me.get(&path).await.expect(403);
+}
