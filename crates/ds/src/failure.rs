@@ -10,14 +10,23 @@ pub struct Failure {
     message: String,
     hints: Vec<String>,
     exit: Exit,
-    /// Whether the server refused for want of a sign-in (401) or of a right (403).
-    pub(crate) denied_status: Option<u16>,
+    /// Whether it was refused for want of a sign-in or of a right.
+    pub(crate) denied: Option<Denied>,
+}
+
+/// A refusal for want of a sign-in or of a right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Denied {
+    /// 401 or 403, or a redirect to where people sign in.
+    pub(crate) status: u16,
+    /// Whether the server itself said so, and hence knew who asked. What stands in front of it refuses in other words.
+    pub(crate) by_server: bool,
 }
 
 impl Failure {
     /// A failure without a number of its own.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hints: Vec::new(), exit: Exit::Failure, denied_status: None }
+        Self { message: message.into(), hints: Vec::new(), exit: Exit::Failure, denied: None }
     }
 
     /// The command line makes no sense.
@@ -79,7 +88,8 @@ impl From<Error> for Failure {
         let class = error.class();
         let mut failure = Self::new(error.to_string()).exit(class.into());
         if class == ErrorClass::Auth {
-            failure.denied_status = error.status();
+            failure.denied =
+                error.refusal().map(|refusal| Denied { status: refusal.status, by_server: refusal.code.is_some() });
         }
         if let Some(refusal) = error.refusal() {
             if refusal.code == Some(docstore_models::ErrorCode::HeadMoved) {

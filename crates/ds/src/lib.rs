@@ -65,6 +65,14 @@ pub async fn run(context: &mut Context, arguments: impl IntoIterator<Item = OsSt
     }
 }
 
+/// Whether `ds` understands a command line, the program's name first: for tests of what the server tells people to type.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_usage(arguments: impl IntoIterator<Item = OsString>) -> Result<(), String> {
+    Cli::command().try_get_matches_from(arguments).map(drop).map_err(|error| error.to_string())
+}
+
 /// Puts a pager in front of the terminal, if there is one and the user has nothing against it. Answers the terminal.
 fn page(context: &mut Context) -> Option<Box<dyn Write + Send>> {
     if !context.terminals.stdout {

@@ -12,6 +12,7 @@ use crate::{
     Context, Failure,
     auth::{self, Tokens},
     cli::GlobalOptions,
+    failure::Denied,
     output::{Paint, Progress, Table, printable},
     workspace::Workspace,
 };
@@ -52,6 +53,16 @@ impl<'c> Session<'c> {
             self.warn(note);
         }
         Ok(workspace)
+    }
+
+    /// The same while it is on a branch. Finishing what was interrupted, or somebody else, may have led to another one.
+    pub(crate) fn locked_workspace_on(&mut self, branch: &str) -> Result<Workspace, Failure> {
+        let workspace = self.locked_workspace()?;
+        if workspace.branch() == branch {
+            return Ok(workspace);
+        }
+        Err(Failure::conflict(format!("the workspace is on '{}' now", workspace.branch()))
+            .hint("look where you are with `ds status`, then try again"))
     }
 
     /// A client of a server, with the token that goes with it.
@@ -189,15 +200,19 @@ impl<'c> Session<'c> {
         let colour = self.talk_has_colour();
         self.talk(format_args!("{}{}", Paint::Red.on(colour, "error: "), failure.message()));
         let mut hints = failure.hints().to_vec();
-        if let Some(status) = failure.denied_status
+        if let Some(Denied { status, by_server }) = failure.denied
             && let Some((server, identity)) = self.contact.clone()
         {
             let signed_in = auth::signed_in_as(self.context, &server);
             hints.push(match (status, signed_in, identity) {
-                (403, Some(email), _) => format!("status 403: {email}, as you are signed in to {server}, may not do this"),
-                (403, None, Some(identity)) => format!(
-                    "status 403: you are not signed in to {server}; if it is a development server, {identity} may not do this"
-                ),
+                (403, Some(email), _) => {
+                    format!("status 403: {email}, as you are signed in to {server}, may not do this")
+                }
+                // A server that looks at credentials would have asked for one.
+                (403, None, Some(identity)) if by_server => format!("status 403: {identity} may not do this"),
+                (403, None, None) if by_server => {
+                    "status 403: whom the server takes you for may not do this; `ds whoami` tells".to_owned()
+                }
                 _ => format!("status {status}: sign in with `ds login {server}`"),
             });
         }

@@ -30,6 +30,7 @@ mod reviews;
 mod roles;
 mod scopes;
 mod secrets;
+mod shell;
 mod subscriptions;
 mod time;
 mod tokens;
@@ -56,6 +57,7 @@ pub use reviews::*;
 pub use roles::{OrgRole, Role, RoleAssignment, RoleList, SetRoleRequest};
 pub use scopes::{Action, BranchPattern};
 pub use secrets::*;
+pub use shell::*;
 pub use subscriptions::*;
 pub use time::Timestamp;
 pub use tokens::*;
@@ -65,3 +67,7 @@ pub const MAIN_BRANCH: &str = "main";
 
 /// The repo that a new database holds, so that a first client needs no set-up.
 pub const DEFAULT_REPO: &str = "default/default";
+
+/// The fewest rows to which the pages of a server can be limited: a page with fewer, of which more were asked for, is the
+/// last one.
+pub const PAGE_ROWS_LEAST: usize = 100;

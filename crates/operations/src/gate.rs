@@ -281,6 +281,7 @@ impl Operations {
         let facts = Facts {
             branch,
             role: actor.role,
+            no_token: None,
             judgement: &record.judgement,
             review: &review,
             action,

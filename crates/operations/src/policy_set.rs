@@ -8,7 +8,7 @@ use docstore_database::{
     contents::ContentHash,
     policies::{self, MainFile},
 };
-use docstore_models::{ErrorCode, PolicyResult, Requirement, RequirementKind};
+use docstore_models::{ErrorCode, MAIN_BRANCH, PolicyResult, Requirement, RequirementKind};
 use docstore_policy::{
     CompileError, EvaluationError, Input, OWNERS_FILE, POLICY_BYTES_MAX, POLICY_DIRECTORY, is_owners_file, is_policy,
 };
@@ -94,7 +94,7 @@ impl Judgement {
                 kind: RequirementKind::Policy,
                 what: format!("{error}; an admin replaces it, with a commit of nothing but policies and OWNERS files"),
                 who: vec!["role:admin".to_owned()],
-                command: Some("ds commit --override REASON".to_owned()),
+                command: Some(format!("ds checkout {MAIN_BRANCH} && ds commit --override REASON")),
                 policy: Some(OWNERS_FILE.to_owned()),
             };
             if !self.requirements.contains(&mend) {

@@ -9,13 +9,14 @@ use docstore_database::{
     policies::newest_verdict,
 };
 use docstore_models::{
-    AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
-    ProposalState, Requirement, RequirementKind, ReviewStatus, Role, Verdict, VerdictOutcome, Why,
+    Action, AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
+    ProposalState, Requirement, RequirementKind, ReviewStatus, Role, Verdict, VerdictOutcome, Why, shell_argument,
+    shell_option,
 };
 use docstore_policy::CompileError;
 
 use crate::{
-    Access, CheckQuery, Error, Operations, ProposalQuery, Reader, Result, ReviewQuery,
+    Access, CheckQuery, Error, Maintainer, Operations, ProposalQuery, Reader, Result, ReviewQuery,
     auto_merge::AUTO_MERGE,
     gate::{Actor, GateAction},
     merge::{Arrival, arriving_file, conflicts, in_the_way_on_main},
@@ -33,6 +34,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) branch: &'a BranchRow,
     /// The role of whoever wants to merge.
     pub(crate) role: Option<Role>,
+    /// Why their token does not merge the branch, whatever their role.
+    pub(crate) no_token: Option<&'static str>,
     pub(crate) conflicts: &'a [Conflict],
     /// What would make a path of `main` a file and a directory.
     pub(crate) in_the_way: &'a [Conflict],
@@ -58,25 +61,40 @@ fn requirement(kind: RequirementKind, what: String, who: &[&str], command: Optio
     Requirement { kind, what, who, command, policy: None }
 }
 
+/// Why the token of a caller does not merge a branch, whatever the role behind it.
+fn no_token(access: &Access, branch: &str) -> Option<&'static str> {
+    let caller = access.caller();
+    let token = caller.token()?;
+    if !token.scope.actions.contains(&Action::Merge) {
+        return Some("merging takes a token with the action 'merge'");
+    }
+    let covered = caller.covers_branch(MAIN_BRANCH) && caller.covers_branch(branch);
+    (!covered).then_some("merging takes a token for the branch and for main; yours is for other branches")
+}
+
 fn about_branch(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
     let name = &facts.branch.name;
+    let to_merge = || Some(format!("ds merge {}", shell_argument(name)));
     if facts.branch.status != BranchStatus::Active {
         let what = format!("the branch is {}; only an active branch can be merged", facts.branch.status.as_str());
         all.push(requirement(RequirementKind::Status, what, &[], None));
     }
     if facts.branch.draft {
         let what = "the branch is a draft; somebody must say that it is ready".to_owned();
-        all.push(requirement(RequirementKind::Draft, what, &["role:writer"], Some("ds ready".to_owned())));
+        let command = Some(format!("ds ready {}", shell_argument(name)));
+        all.push(requirement(RequirementKind::Draft, what, &["role:writer"], command));
     }
     if facts.role < Some(Role::Maintainer) {
         let what = format!("merging takes the role maintainer; yours is {}", facts.role.map_or("none", Role::as_str));
-        let command = Some("ds merge".to_owned());
-        all.push(requirement(RequirementKind::Role, what, &["role:maintainer"], command));
+        all.push(requirement(RequirementKind::Role, what, &["role:maintainer"], to_merge()));
+    } else if let Some(what) = facts.no_token {
+        all.push(requirement(RequirementKind::Role, what.to_owned(), &["role:maintainer"], to_merge()));
     }
     if !facts.conflicts.is_empty() {
         let what = format!("{name} and main both changed: {}", named(facts.conflicts));
-        let who = ["role:maintainer"];
-        all.push(requirement(RequirementKind::Conflict, what, &who, Some("ds rebase".to_owned())));
+        // They are resolved in files, hence where the branch is checked out.
+        let command = Some(format!("ds checkout {} && ds rebase", shell_argument(name)));
+        all.push(requirement(RequirementKind::Conflict, what, &["role:maintainer"], command));
     }
     if !facts.in_the_way.is_empty() {
         let what =
@@ -129,28 +147,35 @@ fn about_policies(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
     if failing.iter().all(|policy| policy.overridable) {
         let what = "or an admin goes ahead, with a reason".to_owned();
         let command = match facts.action {
-            GateAction::Merge => Some("ds merge --override REASON".to_owned()),
-            GateAction::Commit | GateAction::Import => Some("ds commit --override REASON".to_owned()),
+            GateAction::Merge => Some(format!("ds merge --override REASON {}", shell_argument(&facts.branch.name))),
+            GateAction::Commit => Some("ds commit --override REASON".to_owned()),
+            GateAction::Import => Some("ds import-git --override REASON PATH".to_owned()),
         };
         all.push(requirement(RequirementKind::Policy, what, &["role:admin"], command));
     }
 }
 
 fn about_checks(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
-    let name = &facts.branch.name;
+    let branch = shell_option("--branch", &facts.branch.name);
     for check in &facts.review.checks {
-        let what = match check.state.status() {
+        let name = &check.check_name;
+        let (what, command) = match check.state.status() {
             CheckStatus::Passed => continue,
-            CheckStatus::Failed => format!("check {} failed", check.check_name),
-            CheckStatus::Pending => format!("check {} has not ended", check.check_name),
+            CheckStatus::Failed => {
+                (format!("check {name} failed"), format!("ds retry {branch} {}", shell_option("--check", name)))
+            }
+            CheckStatus::Pending => (
+                format!("check {name} has not ended"),
+                format!("ds check {branch} {} --status passed", shell_option("--name", name)),
+            ),
         };
-        let command = Some(format!("ds checks --branch {name}"));
-        all.push(requirement(RequirementKind::Check, what, &["role:writer"], command));
+        all.push(requirement(RequirementKind::Check, what, &["role:writer"], Some(command)));
     }
 }
 
 fn about_reviews(facts: &Facts<'_>, all: &mut Vec<Requirement>) {
-    let command = Some(format!("ds review --status approved --branch {}", facts.branch.name));
+    let branch = shell_option("--branch", &facts.branch.name);
+    let command = Some(format!("ds review --status approved {branch}"));
     let mut seen: Vec<&str> = Vec::new();
     for review in &facts.review.reviews {
         if seen.contains(&review.reviewer.as_str()) {
@@ -197,6 +222,7 @@ impl Considered {
         requirements(&Facts {
             branch: &self.branch,
             role: Some(reader.role()),
+            no_token: no_token(reader, &self.branch.name),
             conflicts: &self.conflicts(),
             in_the_way: &self.in_the_way,
             unusable: &self.unusable,
@@ -308,16 +334,38 @@ impl Operations {
     pub(crate) async fn explain_refusal<T>(&self, access: &Access, branch: &str, result: Result<T>) -> Result<T> {
         let Err(error) = result else { return result };
         let about_branch = matches!(error, Error::Conflicts(_))
-            || matches!(error.code(), ErrorCode::BranchDraft | ErrorCode::BranchNotActive | ErrorCode::PolicyInvalid);
+            || matches!(
+                error.code(),
+                ErrorCode::BranchDraft
+                    | ErrorCode::BranchNotActive
+                    | ErrorCode::PolicyInvalid
+                    // The token is for other branches.
+                    | ErrorCode::Forbidden
+            );
         if !about_branch {
             return Err(error);
         }
         let Ok(reader) = Reader::try_from(access.clone()) else { return Err(error) };
-        match self.why(&reader, branch).await {
-            Ok(why) => Err(Error::Explained(Box::new(error), why.requirements)),
+        Err(self.explained(&reader, branch, error).await)
+    }
+
+    /// Lets in who may merge. For whom that does not hold, the refusal says who may, and what else the branch needs.
+    ///
+    /// # Errors
+    /// `FORBIDDEN` when the role is lower than maintainer.
+    pub async fn maintainer_to_merge(&self, reader: Reader, branch: Option<&str>) -> Result<Maintainer> {
+        match (Maintainer::try_from(Access::clone(&reader)), branch) {
+            (Err(refused), Some(branch)) => Err(self.explained(&reader, branch, refused).await),
+            (decided, _) => decided,
+        }
+    }
+
+    async fn explained(&self, reader: &Reader, branch: &str, error: Error) -> Error {
+        match self.why(reader, branch).await {
+            Ok(why) => Error::Explained(Box::new(error), why.requirements),
             Err(failed) => {
                 tracing::debug!(error = &failed as &(dyn std::error::Error + 'static), "no requirements are told");
-                Err(error)
+                error
             }
         }
     }

@@ -119,7 +119,7 @@ owner_requirements contains requirement if {
 		"kind": "review",
 		"what": sprintf("an owner of %s must approve", [path]),
 		"who": owners,
-		"command": sprintf("ds review --status approved --branch %s", [input.branch]),
+		"command": sprintf("ds review --status approved %s", [option("--branch", input.branch)]),
 	}
 }
 
@@ -150,3 +150,13 @@ checks_passed_for(names) if {
 		name in passed_checks
 	}
 }
+
+# A text as one word of a shell, so that a name which somebody chose cannot do more than name something.
+word(text) := text if {
+	regex.match(`^[A-Za-z0-9_./+=,%-]+$`, text)
+} else := sprintf("'%s'", [replace(text, "'", `'\''`)])
+
+# An option of a command line with its value, also when that begins with a hyphen.
+option(name, value) := sprintf("%s=%s", [name, word(value)]) if {
+	startswith(value, "-")
+} else := sprintf("%s %s", [name, word(value)])

@@ -14,9 +14,21 @@ reason := sprintf("failed: %s", [concat(", ", sort(lib.failed_checks))]) if {
 
 requirements contains {
 	"kind": "check",
+	"what": sprintf("check %s failed", [name]),
+	"who": ["role:writer"],
+	"command": sprintf("ds retry %s %s", [lib.option("--branch", input.branch), lib.option("--check", name)]),
+} if {
+	some name in lib.failed_checks
+}
+
+requirements contains {
+	"kind": "check",
 	"what": sprintf("check %s must pass", [name]),
 	"who": ["role:writer"],
-	"command": sprintf("ds checks --branch %s", [input.branch]),
+	"command": sprintf("ds check %s %s --status passed", [
+		lib.option("--branch", input.branch),
+		lib.option("--name", name),
+	]),
 } if {
-	some name in lib.failed_checks | lib.pending_checks
+	some name in lib.pending_checks
 }

@@ -21,7 +21,7 @@ requirements contains {
 	"kind": "review",
 	"what": sprintf("%s must withdraw the rejection, or approve", [reviewer]),
 	"who": [reviewer],
-	"command": sprintf("ds review --status approved --branch %s", [input.branch]),
+	"command": sprintf("ds review --status approved %s", [lib.option("--branch", input.branch)]),
 } if {
 	some reviewer in lib.rejecters
 }
@@ -30,7 +30,7 @@ requirements contains {
 	"kind": "review",
 	"what": "a person who had no hand in the change must approve it",
 	"who": ["role:writer"],
-	"command": sprintf("ds review --status approved --branch %s", [input.branch]),
+	"command": sprintf("ds review --status approved %s", [lib.option("--branch", input.branch)]),
 } if {
 	not lib.approved_by_at_least(1)
 }

@@ -460,3 +460,25 @@ fn the_library_counts_as_many_reviewers_as_a_document_has() {
     input.reviews.insert(0, review(1, "rejected"));
     assert!(!verdict(policy, &input).0);
 }
+
+#[test]
+fn commands_quote_names() {
+    let policy = Policy::compile(
+        ".docstore/policy/x.rego",
+        "package docstore.x\nimport rego.v1\nimport data.docstore.lib\n\
+         default allow := false\nreason := lib.option(\"--branch\", input.branch)\n",
+    )
+    .unwrap();
+    for (branch, option) in [
+        ("feature/x-1", "--branch feature/x-1"),
+        ("$(id)", "--branch '$(id)'"),
+        ("it's", r"--branch 'it'\''s'"),
+        ("a;b", "--branch 'a;b'"),
+        ("übung", "--branch 'übung'"),
+        ("--force", "--branch=--force"),
+        ("-$x", "--branch='-$x'"),
+    ] {
+        let input = Input { branch: branch.to_owned(), ..Input::default() };
+        assert_eq!(decide(&policy, &input).unwrap().result.reason, option);
+    }
+}

@@ -5,9 +5,9 @@ use docstore_service::Json;
 
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
-    error::ApiResult,
+    error::{ApiError, ApiResult},
     extract::{
-        JsonBody, LargeJsonBody, RepoMaintainer,
+        JsonBody, LargeJsonBody, RepoMaintainer, RepoReader,
         needs::{CONTENTS, MERGE},
     },
     state::AppState,
@@ -20,9 +20,13 @@ use crate::{
     responses((status = 200, body = MergeResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn merge(
     State(state): State<AppState>,
-    RepoMaintainer(maintainer): RepoMaintainer<MERGE>,
-    body: JsonBody<MergeRequest>,
+    RepoReader(reader): RepoReader<MERGE>,
+    body: Result<JsonBody<MergeRequest>, ApiError>,
 ) -> ApiResult<Json<MergeResponse>> {
+    // The right goes before the body; what the body names is explained to those who lack it.
+    let branch = body.as_ref().ok().map(|body| body.value.branch.as_str());
+    let maintainer = state.operations.maintainer_to_merge(reader, branch).await?;
+    let body = body?;
     Ok(Json(state.operations.merge(&maintainer, body.key.as_ref(), &body.value).await?))
 }
 

@@ -162,7 +162,7 @@ async fn flags_are_set_and_cleared() {
     PATCH /repos/default/default/-/branch/topic {"draft":true}
       200 {"draft":true,"name":"topic"}
     POST /repos/default/default/-/merge {"branch":"topic"}
-      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state","requirements":[{"command":"ds ready","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]}]}
+      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state","requirements":[{"command":"ds ready topic","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]}]}
     POST /repos/default/default/-/branch/topic/auto-merge
       204
     GET /repos/default/default/-/branch/topic

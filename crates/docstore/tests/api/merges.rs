@@ -162,11 +162,11 @@ async fn conflicts_are_what_both_sides_made_different() {
     GET /repos/default/default/-/diff?branch=topic
       200 {"branch_changes":[{"path":"both","version_id":"ID-1"},{"path":"dir","version_id":"ID-1"},{"path":"gone","version_id":null},{"path":"half","version_id":null},{"path":"new","version_id":"ID-1"},{"path":"same","version_id":"ID-2"}],"conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":… (678 bytes)
     POST /repos/default/default/-/merge {"branch":"topic"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"new"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"topic and main both changed: both, half, new","who":… (545 bytes)
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"new"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout topic && ds rebase","kind":"conflict","what":"topic and main both changed: bo… (566 bytes)
     POST /repos/default/default/-/rebase {"branch":"topic"}
       409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"new"}],"error":"the branch conflicts with main"}
     POST /repos/default/default/-/merge {"branch":"topic","dry_run":true}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"new"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"topic and main both changed: both, half, new","who":… (545 bytes)
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"},{"branch_version_id":"","main_version_id":"ID-1","path":"half"},{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"new"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout topic && ds rebase","kind":"conflict","what":"topic and main both changed: bo… (566 bytes)
     # nothing was written
     GET /repos/default/default/-/branch/topic
       200 {"auto_merge":false,"base_sequence":1,"draft":false,"head_sequence":2,"name":"topic","repo":"default/default","status":"active"}
@@ -179,7 +179,7 @@ async fn conflicts_are_what_both_sides_made_different() {
       200 {"sequence":6}
     # a mode is a difference
     POST /repos/default/default/-/merge {"branch":"mode"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-4","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"mode and main both changed: both","who":["role:maintainer"]}]}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-4","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout mode && ds rebase","kind":"conflict","what":"mode and main both changed: both","who":["role:maintainer"]}]}
     "#);
 }
 

@@ -30,11 +30,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         Action::Enable(option) => (option, true),
         Action::Disable(option) => (option, false),
     };
-    let branch = match branch.as_deref() {
-        Some(docstore_models::MAIN_BRANCH) => return Err(Failure::new("main cannot merge into itself")),
-        Some(branch) => branch.to_owned(),
-        None => workspace.branch_other_than_main("no branch checked out (or on main)")?.to_owned(),
-    };
+    let branch = workspace.branch_to_merge(branch.as_deref(), "no branch checked out (or on main)")?;
     let repo = session.repo(&workspace)?;
     if enable {
         repo.enable_auto_merge(&branch).await?;

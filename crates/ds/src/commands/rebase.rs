@@ -1,15 +1,16 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use docstore_client::{Error, RepoClient};
-use docstore_models::{Conflict, ErrorCode, FileMode, MAIN_BRANCH, RebaseRequest, RebaseResponse};
+use docstore_models::{Conflict, ErrorCode, FileMode, MAIN_BRANCH, RebaseRequest, RebaseResponse, shell_argument};
 
 use crate::{
     Failure,
     failure::About,
+    output::printable,
     remote::find_branch,
     session::Session,
-    sync::{self, SyncOptions, fetch_contents},
+    sync::{self, Contents, SyncOptions, fetch_contents},
     text::{Labels, TEXT_BYTES_MAX, has_conflict_markers, merge},
     upload::{self, FileChange},
     workspace::{
@@ -22,9 +23,13 @@ use crate::{
 /// Replay the branch onto the head of main.
 ///
 /// Files that both sides changed are merged line by line. Where both changed the same lines, the file gets conflict
-/// markers, and FILE.main and FILE.branch hold the two sides: edit the file, then `ds resolve FILE`.
+/// markers, and FILE.main and FILE.branch hold the two sides: edit the file, then `ds resolve FILE`. A branch that is not
+/// checked out is rebased by the server alone, if nothing conflicts.
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
+    /// Another branch than the one checked out.
+    #[arg(conflicts_with_all = ["go_on", "abort"])]
+    branch: Option<String>,
     /// Go on after all conflicts are resolved.
     #[arg(long = "continue", conflicts_with = "abort")]
     go_on: bool,
@@ -34,8 +39,12 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
-    let mut workspace = session.locked_workspace()?;
-    let branch = workspace.branch_other_than_main("cannot rebase main")?.to_owned();
+    let workspace = session.workspace()?;
+    let branch = workspace.branch_to_merge(arguments.branch.as_deref(), "cannot rebase main")?;
+    if branch != workspace.branch() {
+        return rebase_elsewhere(session, &workspace, &branch).await;
+    }
+    let mut workspace = session.locked_workspace_on(&branch)?;
     let pending = PendingRebase::read(&workspace.metadata())?;
     match (pending, arguments.go_on, arguments.abort) {
         (Some(pending), true, _) => {
@@ -52,6 +61,27 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
         (None, _, true) => Err(Failure::new("no rebase is waiting")),
         (None, false, false) => start(session, &mut workspace, &branch).await,
+    }
+}
+
+/// Rebases a branch that is not checked out, of which nothing here knows.
+async fn rebase_elsewhere(session: &mut Session<'_>, workspace: &Workspace, branch: &str) -> Result<(), Failure> {
+    let request = RebaseRequest { branch: branch.to_owned(), ..RebaseRequest::default() };
+    match session.repo(workspace)?.rebase(&request).await {
+        Ok(done) => {
+            tell(session, branch, &done);
+            Ok(())
+        }
+        Err(error) => match error.refusal() {
+            Some(refusal) if !refusal.conflicts.is_empty() => {
+                session.print("Conflicts:");
+                super::merge::print_conflicts(session, &refusal.conflicts);
+                let command = format!("ds checkout {} && ds rebase", shell_argument(branch));
+                Err(Failure::conflict("rebase aborted due to conflicts")
+                    .hint(format!("run `{command}` to resolve them")))
+            }
+            _ => Err(error.into()),
+        },
     }
 }
 
@@ -111,8 +141,13 @@ async fn lay_out(
     let base = if found.base_sequence > 0 {
         fetch_contents(repo, MAIN_BRANCH, found.base_sequence, &paths, TEXT_BYTES_MAX).await?
     } else {
-        BTreeMap::new()
+        Contents::default()
     };
+    let gone: BTreeSet<&String> =
+        [&ours, &theirs, &base].into_iter().flat_map(|contents| &contents.obliterated).collect();
+    for path in gone {
+        session.warn(format!("'{}' was obliterated on one side, which counts as empty", printable(path)));
+    }
     let mut pending = PendingRebase {
         branch: branch.to_owned(),
         branch_head: found.head_sequence,
@@ -123,13 +158,12 @@ async fn lay_out(
     pending.paths = paths.iter().map(|path| (path.clone(), Resolution::Open { marked: false })).collect();
     pending.write(&workspace.metadata())?;
     for path in &paths {
-        let of = |side: &BTreeMap<String, Option<bytes::Bytes>>| side.get(path).cloned().flatten();
-        let (ours, theirs) = (of(&ours), of(&theirs));
+        let (ours, theirs) = (ours.of(path), theirs.of(path));
         let is_link = workspace.modes().get(path) == Some(FileMode::Symlink);
         let merged = match (&ours, &theirs) {
             (Some(ours), Some(theirs)) if !is_link => {
                 let labels = Labels { base: "base", ours: branch, theirs: MAIN_BRANCH };
-                merge(&of(&base).unwrap_or_default(), ours, theirs, &labels)
+                merge(&base.of(path).unwrap_or_default(), ours, theirs, &labels)
             }
             _ => None,
         };
@@ -250,6 +284,13 @@ fn remove_side_files(workspace: &Workspace, pending: &PendingRebase) -> Result<(
     pending.side_files().iter().try_for_each(|side| remove_if_exists(&workspace.root().join(side)))
 }
 
+fn tell(session: &mut Session<'_>, branch: &str, done: &RebaseResponse) {
+    session.say(format!(
+        "Rebased '{branch}' onto main (base: {}, head: {}, {} commits replayed)",
+        done.base_sequence, done.head_sequence, done.commits_replayed
+    ));
+}
+
 /// Tells of the rebase and brings its result here.
 async fn rebased(
     session: &mut Session<'_>,
@@ -258,10 +299,7 @@ async fn rebased(
     branch: &str,
     done: &RebaseResponse,
 ) -> Result<(), Failure> {
-    session.say(format!(
-        "Rebased '{branch}' onto main (base: {}, head: {}, {} commits replayed)",
-        done.base_sequence, done.head_sequence, done.commits_replayed
-    ));
+    tell(session, branch, done);
     let scan = super::scan(session, workspace)?;
     let synced = async {
         let target = sync::read_tree(repo, branch, done.head_sequence).await?;

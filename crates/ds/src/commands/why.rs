@@ -16,10 +16,7 @@ pub(crate) struct Arguments {
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
     let workspace = session.workspace()?;
-    let branch = match arguments.branch {
-        Some(branch) => branch,
-        None => workspace.branch_other_than_main("no branch checked out (or on main)")?.to_owned(),
-    };
+    let branch = workspace.branch_to_merge(arguments.branch.as_deref(), "no branch checked out (or on main)")?;
     let repo = session.repo(&workspace)?;
     let why = repo.why(&branch).await?;
     if arguments.json.json {

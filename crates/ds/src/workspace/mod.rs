@@ -212,6 +212,15 @@ impl Workspace {
         }
     }
 
+    /// The branch that was typed, or else the one that is checked out, which must not be `main` either.
+    pub(crate) fn branch_to_merge(&self, typed: Option<&str>, otherwise: &str) -> Result<String, Failure> {
+        match typed {
+            Some(docstore_models::MAIN_BRANCH) => Err(Failure::new("main is what branches are merged into")),
+            Some(branch) => Ok(branch.to_owned()),
+            None => self.branch_other_than_main(otherwise).map(str::to_owned),
+        }
+    }
+
     /// Replaces config, state, modes and anchors, in the order in which a crash in between does no harm: modes and
     /// anchors are believed only together with their state.
     pub(crate) fn save(

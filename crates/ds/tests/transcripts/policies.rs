@@ -14,7 +14,7 @@ fn answer(method: &str, path: &str, _text: &str) -> (u16, Value) {
             200,
             json!({"branch": "topic", "head_sequence": 7, "mergeable": false, "requirements": [
                 {"kind": "draft", "what": "the branch is a draft; somebody must say that it is ready",
-                    "who": ["role:writer"], "command": "ds ready"},
+                    "who": ["role:writer"], "command": "ds ready topic"},
                 {"kind": "review", "what": "an owner of src/a must approve", "who": ["bob@example.com", "eve@example.com"],
                     "command": "ds review --status approved --branch topic", "policy": "owners"},
                 {"kind": "policy", "what": "not on a Friday", "who": [], "policy": "friday"}],
@@ -54,7 +54,7 @@ async fn it_is_told_why_a_branch_cannot_be_merged() {
     What is missing:
       - the branch is a draft; somebody must say that it is ready
         who: anyone with the role writer
-        run: ds ready
+        run: ds ready topic
       - an owner of src/a must approve
         who: bob@example.com, eve@example.com
         run: ds review --status approved --branch topic

@@ -386,7 +386,7 @@ async fn drafts_and_branch_commands() {
     alice.ok(&["commit", "-m", "b"]).await;
     insta::assert_snapshot!(alice.fails(&["merge"]).await, @r"
     error: server error: branch is in draft state
-    hint: `ds ready` takes the draft mark off 'wip'
+    hint: `ds ready wip` takes the draft mark off
     [exit 3]
     ");
     // A draft is found although lists leave it out.

@@ -126,11 +126,11 @@ async fn what_is_wrong_with_the_branch_itself_is_explained_too() {
     POST /repos/default/default/-/commit {"branch":"main","files":[{"content":"Mg==","path":"a"}],"message":"m","override":"needed"}
       201 {"commit_hash":"HASH-1","files":[{"path":"a","version_id":"ID-1"}],"sequence":8}
     GET /repos/default/default/-/branch/draft/why
-      200 {"branch":"draft","head_sequence":3,"mergeable":false,"policies":[{"file":".docstore/policy/never.rego","name":"never","overridable":true,"pass":false,"reason":"not today"}],"requirements":[{"command":"ds ready","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]},{"command":"ds merge","kind":"role","what":"merging takes the role maintainer; … (741 bytes)
+      200 {"branch":"draft","head_sequence":3,"mergeable":false,"policies":[{"file":".docstore/policy/never.rego","name":"never","overridable":true,"pass":false,"reason":"not today"}],"requirements":[{"command":"ds ready draft","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]},{"command":"ds merge draft","kind":"role","what":"merging takes the role … (780 bytes)
     POST /repos/default/default/-/merge {"branch":"draft"}
-      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state","requirements":[{"command":"ds ready","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]},{"command":"ds rebase","kind":"conflict","what":"draft and main both changed: a","who":["role:maintainer"]},{"kind":"policy","policy":"never","what":"not today","who":[]},{"command":"ds merge --o… (502 bytes)
+      409 {"code":"BRANCH_DRAFT","error":"branch is in draft state","requirements":[{"command":"ds ready draft","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]},{"command":"ds checkout draft && ds rebase","kind":"conflict","what":"draft and main both changed: a","who":["role:maintainer"]},{"kind":"policy","policy":"never","what":"not today","who":[… (535 bytes)
     POST /repos/default/default/-/merge {"branch":"conflict"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-2","main_version_id":"ID-1","path":"a"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"conflict and main both changed: a","who":["role:maintainer"]},{"kind":"policy","policy":"never","what":"not today","who":[]},{"command":"ds merge --override REASON","kind":"policy","what… (465 bytes)
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-2","main_version_id":"ID-1","path":"a"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout conflict && ds rebase","kind":"conflict","what":"conflict and main both changed: a","who":["role:maintainer"]},{"kind":"policy","policy":"never","what":"not today","who":[]},{"command":"ds merge --override REASO… (498 bytes)
     "#);
 }
 
@@ -159,6 +159,21 @@ async fn why_says_what_the_merge_says() {
     # "MERGE_CONFLICT" [{"kind":"conflict","what":"a file would be where main has a directory, or the other way round: dir","who":["role:writer"]}]
     # "POLICY_INVALID" [{"kind":"policy","what":"the branch brings what cannot be used on main: .docstore/policy/broken.rego:2: expecting expression","who":["role:writer"]}]
     "#);
+}
+
+#[tokio::test]
+async fn who_may_not_merge_is_told_who_may_and_what_else_is_missing() {
+    let (app, admin) = start().await;
+    let writer = give(&app, "writer@example.com", "writer").await;
+    branch(&admin, REPO, "--force").await;
+    admin.patch(&format!("{REPO}/branch/--force"), &json!({"draft": true})).await.expect(200);
+    let mut told = Transcript::new();
+    told.post(&writer, &format!("{REPO}/merge"), &json!({"branch": "--force"})).await;
+    told.say("of what is not there, and of what is no request, nothing is told");
+    for body in [json!({"branch": "none"}), json!({"branch": "main"}), json!({}), json!({"branch": 7}), json!([])] {
+        told.post(&writer, &format!("{REPO}/merge"), &body).await;
+    }
+    insta::assert_snapshot!(told, @"");
 }
 
 #[tokio::test]

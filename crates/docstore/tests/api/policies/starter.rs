@@ -32,10 +32,10 @@ async fn the_starter_set_wants_a_second_person_and_a_pure_rebase_costs_nothing()
     insta::assert_json_snapshot!(why["requirements"], @r#"
     [
       {
-        "command": "ds checks --branch topic",
+        "command": "ds retry --branch topic --check test",
         "kind": "check",
         "policy": "checks",
-        "what": "check test must pass",
+        "what": "check test failed",
         "who": [
           "role:writer"
         ]

@@ -38,7 +38,9 @@ impl<'a> Terminals<'a> {
         let (exit, seen) = self.run(person, &words, prepare).await;
         let code = if exit == Exit::Success { String::new() } else { format!("[exit {}]\n", exit.code()) };
         let who = person.split('@').next().unwrap();
-        let shown = self.stable(&format!("{who}$ ds {line}\n{seen}{code}"));
+        // Whoever answers a question ends the line.
+        let ended = if seen.is_empty() { "" } else { "\n" };
+        let shown = self.stable(&format!("{who}$ ds {line}\n{}{ended}{code}", seen.trim_end()));
         self.text.push_str(&shown);
         seen
     }
@@ -52,6 +54,11 @@ impl<'a> Terminals<'a> {
         let line = std::iter::once("ds").chain(words.iter().copied()).map(OsString::from);
         let exit = ds::run(&mut context, line).await;
         (exit, format!("{}{}", captured.stdout(), captured.stderr()))
+    }
+
+    /// A line that is not typed.
+    pub(crate) fn say(&mut self, line: &str) {
+        self.text.push_str(&format!("# {line}\n"));
     }
 
     /// Everything that was typed and seen.
@@ -86,10 +93,14 @@ impl<'a> Terminals<'a> {
         let is_hex = word.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
         let is_time = word.starts_with("20") && word.len() >= 20 && word.contains('T') && word.ends_with('Z');
         let is_date = word.len() == 10 && word.starts_with("20") && word.matches('-').count() == 2;
+        let mut digits = word.split(':').map(|part| part.len() == 2 && part.bytes().all(|byte| byte.is_ascii_digit()));
+        if word.contains(':') && digits.all(|two| two) {
+            return "CLOCK".to_owned();
+        }
         if is_time || is_date {
             return if is_date { "DATE" } else { "TIME" }.to_owned();
         }
-        if !is_hex || !matches!(word.len(), 36 | 64 | 72) {
+        if !is_hex || !matches!(word.len(), 16 | 36 | 64 | 72) {
             return word.to_owned();
         }
         let at = self.ids.iter().position(|id| id == word).unwrap_or_else(|| {
@@ -100,14 +111,18 @@ impl<'a> Terminals<'a> {
     }
 }
 
-/// Words of a line, with double quotes around those that hold spaces.
-fn words(line: &str) -> Vec<String> {
+/// Words of a line, as a shell takes it apart: quotes of both kinds around those that hold spaces, a backslash before what
+/// would mean something.
+pub(crate) fn words(line: &str) -> Vec<String> {
     let mut words = vec![String::new()];
-    let mut quoted = false;
-    for c in line.chars() {
+    let mut quote = None;
+    let mut characters = line.chars();
+    while let Some(c) = characters.next() {
         match c {
-            '"' => quoted = !quoted,
-            ' ' if !quoted => words.push(String::new()),
+            c if quote == Some(c) => quote = None,
+            '"' | '\'' if quote.is_none() => quote = Some(c),
+            '\\' if quote.is_none() => words.last_mut().unwrap().extend(characters.next()),
+            ' ' if quote.is_none() => words.push(String::new()),
             other => words.last_mut().unwrap().push(other),
         }
     }

@@ -6,12 +6,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    ffi::OsString,
     sync::{Arc, Mutex, OnceLock},
 };
 
 use http::{HeaderMap, Method, header};
 use jsonschema::Validator;
 use serde_json::{Value, json};
+
+use super::terminal::words;
 
 /// One operation of the document.
 pub(crate) struct Operation {
@@ -215,8 +218,39 @@ pub(crate) fn judge(operation: &Operation, status: u16, headers: &HeaderMap, bod
         if status >= 400 && json["code"].as_str().is_none() {
             return Err("a refusal without a code".to_owned());
         }
+        commands_can_be_typed(&json)?;
     }
     Ok(())
+}
+
+/// Whether `ds` understands every command that an answer tells people to type.
+fn commands_can_be_typed(json: &Value) -> Result<(), String> {
+    match json {
+        Value::Array(all) => all.iter().try_for_each(commands_can_be_typed),
+        Value::Object(all) => {
+            for requirement in all.get("requirements").and_then(Value::as_array).into_iter().flatten() {
+                for command in requirement["command"].as_str().unwrap_or_default().split(" && ") {
+                    let words = words(command).into_iter().map(OsString::from);
+                    if !command.is_empty() && (!command.starts_with("ds ") || ds::check_usage(words).is_err()) {
+                        return Err(format!("it tells to type {command:?}, which ds does not understand"));
+                    }
+                }
+            }
+            all.values().try_for_each(commands_can_be_typed)
+        }
+        _ => Ok(()),
+    }
+}
+
+#[test]
+fn a_command_that_nobody_can_type_is_noticed() {
+    let told = |command: &str| json!({"events": [{"requirements": [{"what": "x", "command": command}]}]});
+    for command in ["ds ready topic", "ds checkout -- -x && ds rebase", "ds retry --branch=-x --check 'it'\\''s (1)'"] {
+        assert_eq!(commands_can_be_typed(&told(command)), Ok(()), "{command}");
+    }
+    for command in ["ds ready --now", "rm -r x", "ds review --status approved -x"] {
+        assert!(commands_can_be_typed(&told(command)).is_err(), "{command}");
+    }
 }
 
 #[test]
