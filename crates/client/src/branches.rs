@@ -25,7 +25,7 @@ impl RepoClient {
             .query_some("draft", query.only_drafts.then_some(true))
             .query_some("include_draft", query.include_drafts.then_some(true))
             .query_some("status", query.status.map(BranchStatus::as_str));
-        self.client.fetch(call).await
+        self.client.pages(call, None, None, |branches| branches, |branch: &Branch| branch.name.clone()).await
     }
 
     /// One branch, drafts included.

@@ -23,7 +23,9 @@ impl RepoClient {
         let call = Call::get(self.branch_path(branch, "/checks"))
             .query_some("at", query.at)
             .query_some("history", query.history.then_some(true));
-        self.client.fetch(call).await
+        let history = query.history;
+        let cursor = |run: &CheckRun| if history { run.id.to_string() } else { run.check_name.clone() };
+        self.client.pages(call, None, None, |runs| runs, cursor).await
     }
 
     /// Says how a check of a commit stands.

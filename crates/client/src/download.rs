@@ -47,6 +47,12 @@ impl Download {
         header_text(self.response.headers(), CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok())
     }
 
+    /// How many files of an archive are left out because their bytes were obliterated, if any are. Additive.
+    #[must_use]
+    pub fn left_out(&self) -> Option<u64> {
+        header_text(self.response.headers(), "x-docstore-left-out").and_then(|text| text.parse().ok())
+    }
+
     /// The entity tag, if the server sends one.
     #[must_use]
     pub fn etag(&self) -> Option<String> {

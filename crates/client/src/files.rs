@@ -1,6 +1,6 @@
 use std::fmt;
 
-use docstore_models::{DirectoryEntry, FileContent, FileHistoryEntry, TreeEntry};
+use docstore_models::{DirectoryEntry, FileContent, FileHistoryEntry, PAGE_ROWS_LEAST, TreeEntry};
 
 use crate::{
     Download, Error, RepoClient,
@@ -8,7 +8,7 @@ use crate::{
     transport::{Call, is_not_modified},
 };
 
-/// The largest page of a tree that is asked for, which is also the largest that a server gives.
+/// The largest page of a tree that is asked for, which is also the largest that a server gives unless it is told otherwise.
 pub const TREE_PAGE_ENTRIES_MAX: usize = 10_000;
 
 /// A point in the history of a branch.
@@ -83,7 +83,8 @@ impl RepoClient {
         loop {
             let after = entries.last().map(|entry| entry.path.clone());
             let page = self.tree_page(query, TREE_PAGE_ENTRIES_MAX, after.as_deref()).await?;
-            let full = page.len() >= TREE_PAGE_ENTRIES_MAX;
+            // A server may be limited to smaller pages. To take one for the last would be to take files for deleted.
+            let last = page.len() < PAGE_ROWS_LEAST;
             if let (Some(last), Some(first)) = (&after, page.first())
                 && first.path <= *last
             {
@@ -93,7 +94,7 @@ impl RepoClient {
                 });
             }
             entries.extend(page);
-            if !full {
+            if last {
                 return Ok(entries);
             }
         }

@@ -18,9 +18,9 @@ pub struct IssueQuery {
     pub author: Option<String>,
     /// Only those that have this label.
     pub label: Option<String>,
-    /// At most so many.
+    /// At most so many; all when absent.
     pub limit: Option<u32>,
-    /// The last number of the page before.
+    /// Only those below this number.
     pub after: Option<i64>,
 }
 
@@ -42,10 +42,9 @@ impl RepoClient {
         let call = Call::get(self.path("issues"))
             .query_some("state", state)
             .query_some("author", query.author.as_deref())
-            .query_some("label", query.label.as_deref())
-            .query_some("limit", query.limit)
-            .query_some("after", query.after);
-        self.client.fetch::<IssueList>(call).await.map(|list| list.issues)
+            .query_some("label", query.label.as_deref());
+        let list = |list: IssueList| list.issues;
+        self.client.pages(call, query.limit, query.after, list, |issue| issue.number).await
     }
 
     /// One issue.
@@ -86,7 +85,8 @@ impl RepoClient {
     /// As every call.
     pub async fn issue_comments(&self, number: i64) -> Result<Vec<IssueComment>, Error> {
         let call = Call::get(self.issue_path(number, "/comments"));
-        self.client.fetch::<IssueCommentList>(call).await.map(|list| list.comments)
+        let list = |list: IssueCommentList| list.comments;
+        self.client.pages(call, None, None, list, |comment| comment.id).await
     }
 
     /// Comments on an issue.
@@ -120,7 +120,8 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn issue_refs(&self, number: i64) -> Result<Vec<IssueRef>, Error> {
-        self.client.fetch::<IssueRefList>(Call::get(self.issue_path(number, "/refs"))).await.map(|list| list.refs)
+        let call = Call::get(self.issue_path(number, "/refs"));
+        self.client.pages(call, None, None, |list: IssueRefList| list.refs, |one| one.id).await
     }
 
     /// Ties an issue to a proposal or a commit.
@@ -143,7 +144,7 @@ impl RepoClient {
     /// As every call.
     pub async fn commit_issues(&self, sequence: i64) -> Result<Vec<Issue>, Error> {
         let call = Call::get(self.path(&format!("commit/{sequence}/issues")));
-        self.client.fetch::<IssueList>(call).await.map(|list| list.issues)
+        self.client.pages(call, None, None, |list: IssueList| list.issues, |issue| issue.number).await
     }
 
     fn issue_path(&self, number: i64, rest: &str) -> String {

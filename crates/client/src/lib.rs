@@ -1,7 +1,7 @@
 //! A typed client of the DocStore API.
 //!
 //! A [`Client`] talks to one server; [`Client::repo`] narrows it to one repo. Every method is one endpoint, with the
-//! request and response types of `docstore-models`.
+//! request and response types of `docstore-models`; one that lists asks as often as it takes.
 //!
 //! ```no_run
 //! # async fn run() -> Result<(), docstore_client::Error> {
@@ -21,6 +21,7 @@
 //! * **No silent damage.** Uploads and downloads of contents are hashed on the way and fail on a mismatch.
 //! * **Bounded waits.** Connecting, waiting for an answer and waiting for the next bytes each have a limit, see
 //!   [`Limits`]; the number of attempts has one too, see [`RetryPolicy`].
+//! * **No list that ends early.** What lists reads page after page, up to the limit that it is given.
 //! * **Bounded memory.** Contents and archives are streams. Only JSON answers are kept whole, up to
 //!   [`MAX_JSON_ANSWER_BYTES`].
 //! * **Old servers.** Additive endpoints answer with an error for which [`Error::is_missing_endpoint`] is true, so that
@@ -48,6 +49,7 @@ mod merge;
 mod obliterations;
 mod org_members;
 mod orgs;
+mod pages;
 mod paths;
 mod policies;
 mod proposals;

@@ -1,5 +1,4 @@
 use docstore_models::{ObliterateRequest, ObliterateResponse, Obliteration, ObliterationList, ObliterationPreview};
-use uuid::Uuid;
 
 use crate::{Error, RepoClient, transport::Call};
 
@@ -44,12 +43,12 @@ impl RepoClient {
         self.client.fetch(Call::post(self.path("obliterations")).json(request)?).await
     }
 
-    /// One page of what was obliterated, newest first; `after` is the id of the last one of the page before.
+    /// What was obliterated, newest first.
     ///
     /// # Errors
     /// As every call.
-    pub async fn obliterations(&self, limit: Option<u32>, after: Option<Uuid>) -> Result<Vec<Obliteration>, Error> {
-        let call = Call::get(self.path("obliterations")).query_some("limit", limit).query_some("after", after);
-        self.client.fetch::<ObliterationList>(call).await.map(|list| list.obliterations)
+    pub async fn obliterations(&self) -> Result<Vec<Obliteration>, Error> {
+        let call = Call::get(self.path("obliterations"));
+        self.client.pages(call, None, None, |list: ObliterationList| list.obliterations, |one| one.id).await
     }
 }

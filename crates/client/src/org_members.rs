@@ -13,7 +13,7 @@ impl Client {
     /// 404 when there is no such org; otherwise as every call.
     pub async fn org_members(&self, org: &str) -> Result<Vec<OrgMember>, Error> {
         let call = Call::get(format!("/orgs/{}/members", segment(org)));
-        self.fetch::<OrgMemberList>(call).await.map(|list| list.members)
+        self.pages(call, None, None, |list: OrgMemberList| list.members, |member| member.identity.to_string()).await
     }
 
     /// Makes somebody a member or owner, or changes which.
@@ -48,7 +48,7 @@ impl Client {
     /// As every call.
     pub async fn invites(&self, org: &str) -> Result<Vec<OrgInvite>, Error> {
         let call = Call::get(format!("/orgs/{}/invites", segment(org)));
-        self.fetch::<OrgInviteList>(call).await.map(|list| list.invites)
+        self.pages(call, None, None, |list: OrgInviteList| list.invites, |invite| invite.id).await
     }
 
     /// Accepts an invitation.

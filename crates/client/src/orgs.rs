@@ -8,7 +8,8 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn list_orgs(&self) -> Result<Vec<Org>, Error> {
-        self.fetch::<OrgList>(Call::get("/orgs".to_owned())).await.map(|list| list.orgs)
+        let call = Call::get("/orgs".to_owned());
+        self.pages(call, None, None, |list: OrgList| list.orgs, |org| org.name.clone()).await
     }
 
     /// Creates an org; its creator becomes its owner.
@@ -40,6 +41,7 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn list_org_repos(&self, name: &str) -> Result<Vec<Repo>, Error> {
-        self.fetch::<RepoList>(Call::get(format!("/orgs/{}/repos", segment(name)))).await.map(|list| list.repos)
+        let call = Call::get(format!("/orgs/{}/repos", segment(name)));
+        self.pages(call, None, None, |list: RepoList| list.repos, |repo| repo.name.clone()).await
     }
 }

@@ -13,7 +13,7 @@ pub struct VerdictQuery<'a> {
     pub branch: Option<&'a str>,
     /// Only those that ended so.
     pub outcome: Option<VerdictOutcome>,
-    /// At most so many.
+    /// At most so many; all when absent.
     pub limit: Option<u32>,
     /// Only those before this one.
     pub after: Option<Uuid>,
@@ -44,17 +44,16 @@ impl RepoClient {
         self.client.fetch(Call::get(self.path(&format!("branch/{}/agent-context", segment(branch))))).await
     }
 
-    /// One page of what policies decided, newest first.
+    /// What policies decided, newest first.
     ///
     /// # Errors
     /// As every call.
     pub async fn verdicts(&self, query: &VerdictQuery<'_>) -> Result<Vec<Verdict>, Error> {
         let call = Call::get(self.path("policies/verdicts"))
             .query_some("branch", query.branch)
-            .query_some("outcome", query.outcome.map(VerdictOutcome::as_str))
-            .query_some("limit", query.limit)
-            .query_some("after", query.after);
-        self.client.fetch::<VerdictList>(call).await.map(|list| list.verdicts)
+            .query_some("outcome", query.outcome.map(VerdictOutcome::as_str));
+        let list = |list: VerdictList| list.verdicts;
+        self.client.pages(call, query.limit, query.after, list, |verdict| verdict.id).await
     }
 
     /// Tries policies on past decisions; changes nothing.

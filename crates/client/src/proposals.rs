@@ -12,9 +12,9 @@ pub struct ProposalQuery {
     pub state: Option<ProposalState>,
     /// Only those of this branch.
     pub branch: Option<String>,
-    /// At most so many.
+    /// At most so many; all when absent.
     pub limit: Option<u32>,
-    /// The last one of the page before.
+    /// Only those behind this one.
     pub after: Option<Uuid>,
 }
 
@@ -34,10 +34,9 @@ impl RepoClient {
     pub async fn proposals(&self, query: &ProposalQuery) -> Result<Vec<Proposal>, Error> {
         let call = Call::get(self.path("proposals"))
             .query_some("state", query.state.map(ProposalState::as_str))
-            .query_some("branch", query.branch.as_deref())
-            .query_some("limit", query.limit)
-            .query_some("after", query.after);
-        self.client.fetch(call).await
+            .query_some("branch", query.branch.as_deref());
+        let cursor = |proposal: &Proposal| proposal.id;
+        self.client.pages(call, query.limit, query.after, |proposals| proposals, cursor).await
     }
 
     /// One proposal.
@@ -77,7 +76,8 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn proposal_issues(&self, id: Uuid) -> Result<Vec<Issue>, Error> {
-        self.client.fetch::<IssueList>(Call::get(self.proposal_path(id, "/issues"))).await.map(|list| list.issues)
+        let call = Call::get(self.proposal_path(id, "/issues"));
+        self.client.pages(call, None, None, |list: IssueList| list.issues, |issue| issue.number).await
     }
 
     fn proposal_path(&self, id: Uuid, rest: &str) -> String {

@@ -1,16 +1,15 @@
 use docstore_models::{CreateReleaseRequest, Release, ReleaseList};
-use uuid::Uuid;
 
 use crate::{Error, RepoClient, paths::segments, transport::Call};
 
 impl RepoClient {
-    /// One page of releases, newest first; `after` is the id of the last one of the page before.
+    /// Releases, newest first.
     ///
     /// # Errors
     /// As every call.
-    pub async fn releases(&self, limit: Option<u32>, after: Option<Uuid>) -> Result<Vec<Release>, Error> {
-        let call = Call::get(self.path("releases")).query_some("limit", limit).query_some("after", after);
-        self.client.fetch::<ReleaseList>(call).await.map(|list| list.releases)
+    pub async fn releases(&self) -> Result<Vec<Release>, Error> {
+        let call = Call::get(self.path("releases"));
+        self.client.pages(call, None, None, |list: ReleaseList| list.releases, |release| release.id).await
     }
 
     /// One release.

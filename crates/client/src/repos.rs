@@ -8,7 +8,8 @@ impl Client {
     /// # Errors
     /// As every call.
     pub async fn list_repos(&self) -> Result<Vec<Repo>, Error> {
-        self.fetch::<RepoList>(Call::get("/repos".to_owned())).await.map(|list| list.repos)
+        let call = Call::get("/repos".to_owned());
+        self.pages(call, None, None, |list: RepoList| list.repos, |repo| repo.name.clone()).await
     }
 
     /// Creates the repo `<owner>/<name>`; the name may have several segments.

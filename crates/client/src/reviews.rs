@@ -12,7 +12,8 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn reviews(&self, branch: &str, at: Option<i64>) -> Result<Vec<Review>, Error> {
-        self.client.fetch(Call::get(self.branch_path(branch, "/reviews")).query_some("at", at)).await
+        let call = Call::get(self.branch_path(branch, "/reviews")).query_some("at", at);
+        self.client.pages(call, None, None, |reviews| reviews, |review: &Review| review.id).await
     }
 
     /// Reviews a branch as it is now.
@@ -28,7 +29,8 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn comments(&self, branch: &str, path: Option<&str>) -> Result<Vec<ReviewComment>, Error> {
-        self.client.fetch(Call::get(self.branch_path(branch, "/comments")).query_some("path", path)).await
+        let call = Call::get(self.branch_path(branch, "/comments")).query_some("path", path);
+        self.client.pages(call, None, None, |comments| comments, |comment: &ReviewComment| comment.id).await
     }
 
     /// Comments on a file of a branch, or replies in a thread.

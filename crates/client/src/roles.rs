@@ -8,7 +8,8 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn roles(&self) -> Result<Vec<RoleAssignment>, Error> {
-        self.client.fetch::<RoleList>(Call::get(self.path("roles"))).await.map(|list| list.roles)
+        let call = Call::get(self.path("roles"));
+        self.client.pages(call, None, None, |list: RoleList| list.roles, |role| role.identity.to_string()).await
     }
 
     /// Gives somebody a role, in place of the one they have.

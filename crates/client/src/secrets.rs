@@ -18,9 +18,11 @@ impl RepoClient {
     /// # Errors
     /// As every call.
     pub async fn secrets(&self) -> Result<Vec<SecretMetadata>, Error> {
-        match self.client.fetch(Call::get(self.path("secrets"))).await? {
-            SecretsAnswer::Object { secrets } | SecretsAnswer::Bare(secrets) => Ok(secrets),
-        }
+        let list = |answer| match answer {
+            SecretsAnswer::Object { secrets } | SecretsAnswer::Bare(secrets) => secrets,
+        };
+        let call = Call::get(self.path("secrets"));
+        self.client.pages(call, None, None, list, |secret: &SecretMetadata| secret.name.clone()).await
     }
 
     /// Sets a secret, or replaces it.

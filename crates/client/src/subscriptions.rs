@@ -12,9 +12,9 @@ use crate::{Client, Error, RepoClient, paths::segment, transport::Call};
 pub struct DeliveryQuery {
     /// Only those in this state.
     pub state: Option<DeliveryState>,
-    /// The most of one page.
+    /// At most so many; all when absent.
     pub limit: Option<u32>,
-    /// The id of the last one of the page before.
+    /// Only those behind this one.
     pub after: Option<Uuid>,
 }
 
@@ -41,14 +41,13 @@ fn path(id: &str, rest: &str) -> String {
 }
 
 impl Client {
-    /// One page of subscriptions, oldest first; all when no limit is given. `after` is the id of the last one of the page
-    /// before.
+    /// Subscriptions, oldest first.
     ///
     /// # Errors
     /// As every call.
-    pub async fn subscriptions(&self, limit: Option<u32>, after: Option<Uuid>) -> Result<Vec<Subscription>, Error> {
-        let call = Call::get("/subscriptions".to_owned()).query_some("limit", limit).query_some("after", after);
-        self.fetch::<SubscriptionList>(call).await.map(|list| list.subscriptions)
+    pub async fn subscriptions(&self) -> Result<Vec<Subscription>, Error> {
+        let call = Call::get("/subscriptions".to_owned());
+        self.pages(call, None, None, |list: SubscriptionList| list.subscriptions, |one| one.id).await
     }
 
     /// Has events sent to a URL.
@@ -103,7 +102,7 @@ impl Client {
         self.fetch(Call::post(path(id, "/ping")).json(&json!({}))?).await
     }
 
-    /// One page of a subscription's deliveries, newest first. Additive.
+    /// The deliveries of a subscription, newest first. Additive.
     ///
     /// # Errors
     /// 404 when there is no such subscription; otherwise as every call.
@@ -113,11 +112,9 @@ impl Client {
             DeliveryState::Delivered => "delivered",
             DeliveryState::Dead => "dead",
         });
-        let call = Call::get(path(id, "/deliveries"))
-            .query_some("state", state)
-            .query_some("limit", query.limit)
-            .query_some("after", query.after);
-        self.fetch::<DeliveryList>(call).await.map(|list| list.deliveries)
+        let call = Call::get(path(id, "/deliveries")).query_some("state", state);
+        let list = |list: DeliveryList| list.deliveries;
+        self.pages(call, query.limit, query.after, list, |delivery| delivery.id).await
     }
 
     /// One delivery with its attempts and its event. Additive.

@@ -6,17 +6,14 @@ use uuid::Uuid;
 
 use crate::{Client, Error, RepoClient, transport::Call};
 
-/// How many tokens or agents are asked for at once.
-const PAGE: usize = 100;
-
 impl Client {
-    /// One page of the repos in which the caller has a role; `after` is the name of the last one of the page before.
+    /// The repos in which the caller has a role, by name.
     ///
     /// # Errors
     /// As every call.
-    pub async fn rights(&self, limit: Option<u32>, after: Option<&str>) -> Result<Vec<Right>, Error> {
-        let call = Call::get("/whoami/rights".to_owned()).query_some("limit", limit).query_some("after", after);
-        self.fetch::<RightList>(call).await.map(|list| list.rights)
+    pub async fn rights(&self) -> Result<Vec<Right>, Error> {
+        let call = Call::get("/whoami/rights".to_owned());
+        self.pages(call, None, None, |list: RightList| list.rights, |right| right.repo.clone()).await
     }
 
     /// The caller's API tokens, or for the global admin everybody's.
@@ -24,18 +21,8 @@ impl Client {
     /// # Errors
     /// 403 for everybody's; otherwise as every call.
     pub async fn tokens(&self, all: bool) -> Result<Vec<Token>, Error> {
-        let mut tokens: Vec<Token> = Vec::new();
-        loop {
-            let call =
-                Call::get("/tokens".to_owned()).query_some("all", all.then_some(true)).query("limit", PAGE.to_string());
-            let call = call.query_some("after", tokens.last().map(|last| last.id));
-            let page = self.fetch::<TokenList>(call).await?.tokens;
-            let is_last = page.len() < PAGE;
-            tokens.extend(page);
-            if is_last {
-                return Ok(tokens);
-            }
-        }
+        let call = Call::get("/tokens".to_owned()).query_some("all", all.then_some(true));
+        self.pages(call, None, None, |list: TokenList| list.tokens, |token| token.id).await
     }
 
     /// Makes an API token. Its secret is told once.
@@ -59,18 +46,8 @@ impl Client {
     /// # Errors
     /// 403 for everybody's; otherwise as every call.
     pub async fn agents(&self, all: bool) -> Result<Vec<Agent>, Error> {
-        let mut agents: Vec<Agent> = Vec::new();
-        loop {
-            let call =
-                Call::get("/agents".to_owned()).query_some("all", all.then_some(true)).query("limit", PAGE.to_string());
-            let call = call.query_some("after", agents.last().map(|last| last.id));
-            let page = self.fetch::<AgentList>(call).await?.agents;
-            let is_last = page.len() < PAGE;
-            agents.extend(page);
-            if is_last {
-                return Ok(agents);
-            }
-        }
+        let call = Call::get("/agents".to_owned()).query_some("all", all.then_some(true));
+        self.pages(call, None, None, |list: AgentList| list.agents, |agent| agent.id).await
     }
 
     /// Makes an agent. The secret of its token is told once.
@@ -97,24 +74,23 @@ impl Client {
         self.run(Call::delete("/sessions".to_owned()).query_some("identity", identity)).await
     }
 
-    /// One page of the audit trail of the server, newest first; `after` is the position of the last event of the page
-    /// before.
+    /// The audit trail of the server, newest first: at most `limit` events, all when absent, before the position `after`.
     ///
     /// # Errors
     /// 403 for all but the global admin; otherwise as every call.
     pub async fn audit(&self, limit: Option<u32>, after: Option<i64>) -> Result<Vec<AuditEntry>, Error> {
-        let call = Call::get("/audit".to_owned()).query_some("limit", limit).query_some("after", after);
-        self.fetch::<AuditPage>(call).await.map(|page| page.events)
+        let call = Call::get("/audit".to_owned());
+        self.pages(call, limit, after, |page: AuditPage| page.events, |entry| entry.position).await
     }
 }
 
 impl RepoClient {
-    /// One page of the audit trail of the repo, newest first.
+    /// The same of the repo.
     ///
     /// # Errors
     /// 403 for all but its admins; otherwise as every call.
     pub async fn audit(&self, limit: Option<u32>, after: Option<i64>) -> Result<Vec<AuditEntry>, Error> {
-        let call = Call::get(self.path("audit")).query_some("limit", limit).query_some("after", after);
-        self.client.fetch::<AuditPage>(call).await.map(|page| page.events)
+        let call = Call::get(self.path("audit"));
+        self.client.pages(call, limit, after, |page: AuditPage| page.events, |entry| entry.position).await
     }
 }

@@ -146,6 +146,13 @@ impl Call {
         }
     }
 
+    /// The same with the parameters of one page.
+    pub(crate) fn page(&self, rows: usize, after: Option<&impl ToString>) -> Self {
+        let mut call = Self::get(self.path.clone());
+        call.query.clone_from(&self.query);
+        call.query("limit", rows.to_string()).query_some("after", after.map(ToString::to_string))
+    }
+
     pub(crate) fn header(mut self, name: &'static str, value: String) -> Self {
         self.headers.push((name, value));
         self

@@ -1,4 +1,4 @@
-use docstore_models::MAX_PATH_BYTES;
+use docstore_models::{MAX_PATH_BYTES, PAGE_ROWS_LEAST};
 use docstore_settings::{Environment, Invalid, Variable};
 
 /// The variables that [`Limits`] read.
@@ -13,7 +13,7 @@ pub const VARIABLES: &[Variable] = &[
     Variable::new(
         "DOCSTORE_PAGE_ROWS_MAX",
         "10000",
-        "The most rows that one page of a list holds; a larger `limit` is cut to this.",
+        "The most rows that one page of a list holds, 100 or more; a larger `limit` is cut to this.",
     ),
     Variable::new("DOCSTORE_IMPORT_COMMITS_MAX", "2000", "The most commits in one import request."),
     Variable::new("DOCSTORE_HASHES_MAX", "10000", "The most hashes or paths that one request may ask about."),
@@ -32,7 +32,7 @@ pub struct Limits {
     pub message_bytes_max: usize,
     /// The longest file in bytes.
     pub content_bytes_max: u64,
-    /// The most rows of one page: they are in memory at once.
+    /// The most rows of one page: they are in memory at once. Not below [`PAGE_ROWS_LEAST`].
     pub page_rows_max: i64,
     /// The most commits of one import: they are one transaction.
     pub import_commits_max: usize,
@@ -82,8 +82,8 @@ impl Limits {
             let number = environment.number_or(name, default as u64, 1..=max)?;
             usize::try_from(number).map_err(|_| Invalid::new(name, "is too large for this machine"))
         };
-        let rows = |name: &str, default: i64| -> Result<i64, Invalid> {
-            let number = environment.number_or(name, default.unsigned_abs(), 1..=100_000_000)?;
+        let rows = |name: &str, default: i64, least: u64| -> Result<i64, Invalid> {
+            let number = environment.number_or(name, default.unsigned_abs(), least..=100_000_000)?;
             i64::try_from(number).map_err(|_| Invalid::new(name, "is too large"))
         };
         let life = |name: &str, default: i64, max: u64| -> Result<i64, Invalid> {
@@ -98,10 +98,10 @@ impl Limits {
                 default.content_bytes_max,
                 1..=docstore_blobs::CONTENT_BYTES_MAX,
             )?,
-            page_rows_max: rows("DOCSTORE_PAGE_ROWS_MAX", default.page_rows_max)?,
+            page_rows_max: rows("DOCSTORE_PAGE_ROWS_MAX", default.page_rows_max, PAGE_ROWS_LEAST as u64)?,
             import_commits_max: count("DOCSTORE_IMPORT_COMMITS_MAX", default.import_commits_max, 100_000)?,
             hashes_max: count("DOCSTORE_HASHES_MAX", default.hashes_max, 1_000_000)?,
-            chain_rows_max: rows("DOCSTORE_CHAIN_ROWS_MAX", default.chain_rows_max)?,
+            chain_rows_max: rows("DOCSTORE_CHAIN_ROWS_MAX", default.chain_rows_max, 1)?,
             path_bytes_max: count("DOCSTORE_PATH_BYTES_MAX", default.path_bytes_max, MAX_PATH_BYTES as u64)?,
             token_days_max: life("DOCSTORE_TOKEN_DAYS_MAX", default.token_days_max, 3650)?,
             agent_hours_max: life("DOCSTORE_AGENT_HOURS_MAX", default.agent_hours_max, 168)?,

@@ -1,9 +1,9 @@
 //! `/repos/{repo}/-/tree`.
 
-use docstore_test_support::{Answer, Person, TestApp};
+use docstore_test_support::{ADMIN, Answer, Person, TestApp};
 use serde_json::{Value, json};
 
-use crate::support::{REPO, Transcript, branch, commit, paths};
+use crate::support::{REPO, Transcript, branch, commit, paths, terminal::Terminals};
 
 async fn tree(who: &Person, query: &str) -> Vec<String> {
     let list = who.get(&format!("{REPO}/tree?{query}")).await.expect(200);
@@ -47,17 +47,24 @@ async fn pages_follow_one_another_in_bytewise_order_and_only_the_last_is_short()
 
 #[tokio::test]
 async fn a_page_is_never_larger_than_the_limit_of_the_server() {
-    let app = TestApp::start_with(&[("DOCSTORE_PAGE_ROWS_MAX", "2")]).await;
+    let app = TestApp::start_with(&[("DOCSTORE_PAGE_ROWS_MAX", "100")]).await;
     let me = app.admin();
-    commit(&me, REPO, "main", &[("a", Some("1")), ("b", Some("1")), ("c", Some("1"))]).await;
-    assert_eq!(tree(&me, "limit=100").await, ["a", "b"]);
-    assert_eq!(tree(&me, "").await, ["a", "b"]);
-    for name in ["x", "y", "z"] {
+    let names: Vec<String> = (0..250).map(|number| format!("{number:03}")).collect();
+    let files: Vec<(&str, Option<&str>)> = names.iter().map(|name| (name.as_str(), Some("1"))).collect();
+    commit(&me, REPO, "main", &files).await;
+    assert_eq!(tree(&me, "limit=1000").await, names[..100]);
+    assert_eq!(tree(&me, "").await, names[..100]);
+    for name in &names[..100] {
         branch(&me, REPO, name).await;
     }
     // Lists that the contract sends whole stay whole unless a client asks for pages.
-    assert_eq!(me.get(&format!("{REPO}/branches")).await.expect(200).as_array().unwrap().len(), 4);
-    assert_eq!(me.get(&format!("{REPO}/branches?limit=3")).await.expect(200).as_array().unwrap().len(), 2);
+    assert_eq!(me.get(&format!("{REPO}/branches")).await.expect(200).as_array().unwrap().len(), 101);
+    assert_eq!(me.get(&format!("{REPO}/branches?limit=1000")).await.expect(200).as_array().unwrap().len(), 100);
+    // `ds` asks for more than it gets, and does not take that for the end.
+    let mut told = Terminals::of(&app);
+    told.workspace(ADMIN).await;
+    assert!(told.types(ADMIN, "checkout 000").await.contains("0 removed"));
+    assert_eq!(told.types(ADMIN, "branches").await.lines().count(), 102, "and a header");
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 use clap::{Args, Subcommand};
 use docstore_client::{Error, RepoClient, TreeQuery};
-use docstore_models::{CreateReleaseRequest, Release};
+use docstore_models::{CreateReleaseRequest, Release, TreeEntry};
+use serde::Serialize;
 
 use crate::{
     Failure,
@@ -9,9 +10,6 @@ use crate::{
     remote::instead_of_status,
     session::Session,
 };
-
-/// Releases asked for at once.
-const PAGE: u32 = 100;
 
 /// Name a sequence, and list such names.
 #[derive(Debug, Args)]
@@ -61,7 +59,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             session.say(format!("Created release '{}' at sequence {}", release.name, release.sequence));
         }
         Action::List(json) => {
-            let releases = all(&repo).await?;
+            let releases = repo.releases().await?;
             if json.json {
                 return session.print_json(&releases);
             }
@@ -75,10 +73,11 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
         Action::Show { name, json } => {
             let release = repo.release(&name).await.map_err(|error| not_found(error, &name))?;
+            let tree = tree(&repo, &release).await?;
             if json.json {
-                return session.print_json(&release);
+                return session.print_json(&Detail { release: &release, tree: &tree });
             }
-            show(session, &repo, &release).await?;
+            show(session, &release, &tree);
         }
         Action::Delete { name, yes } => {
             session.confirm(&format!("Delete release '{name}' of {}?", repo.name()), yes.yes)?;
@@ -93,19 +92,26 @@ fn not_found(error: Error, name: &str) -> Failure {
     instead_of_status(error, 404, || format!("release '{name}' not found"))
 }
 
-async fn all(repo: &RepoClient) -> Result<Vec<Release>, Failure> {
-    let mut releases: Vec<Release> = Vec::new();
-    loop {
-        let page = repo.releases(Some(PAGE), releases.last().map(|release| release.id)).await?;
-        let full = page.len() >= PAGE as usize;
-        releases.extend(page);
-        if !full {
-            return Ok(releases);
-        }
-    }
+/// A release with its files, as JSON.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    release: &'a Release,
+    tree: &'a [TreeEntry],
 }
 
-async fn show(session: &mut Session<'_>, repo: &RepoClient, release: &Release) -> Result<(), Failure> {
+/// The files of a release.
+async fn tree(repo: &RepoClient, release: &Release) -> Result<Vec<TreeEntry>, Failure> {
+    if release.sequence == 0 {
+        return Ok(Vec::new());
+    }
+    let commit = repo.commit_detail(release.sequence).await;
+    // A release may name a commit of another branch; one that is gone is shown as main.
+    let branch = commit.map_or_else(|_| docstore_models::MAIN_BRANCH.to_owned(), |commit| commit.branch);
+    Ok(repo.tree(&TreeQuery::of_branch(branch).at_sequence(release.sequence)).await?)
+}
+
+fn show(session: &mut Session<'_>, release: &Release, tree: &[TreeEntry]) {
     session.print(format!("Name:       {}", printable(&release.name)));
     session.print(format!("Sequence:   {}", release.sequence));
     session.print(format!("Created by: {}", printable(&release.created_by)));
@@ -117,14 +123,7 @@ async fn show(session: &mut Session<'_>, repo: &RepoClient, release: &Release) -
         }
     }
     session.print(format!("Tree at sequence {}:", release.sequence));
-    if release.sequence > 0 {
-        let commit = repo.commit_detail(release.sequence).await;
-        // A release may name a commit of another branch; one that is gone is shown as main.
-        let branch = commit.map_or_else(|_| docstore_models::MAIN_BRANCH.to_owned(), |commit| commit.branch);
-        let query = TreeQuery::of_branch(branch).at_sequence(release.sequence);
-        for entry in repo.tree(&query).await? {
-            session.print(format!("  {}", printable(&entry.path)));
-        }
+    for entry in tree {
+        session.print(format!("  {}", printable(&entry.path)));
     }
-    Ok(())
 }

@@ -91,8 +91,11 @@ enum Action {
         #[arg(long, value_enum)]
         state: Option<State>,
         /// At most so many.
-        #[arg(long, value_name = "N", default_value_t = DELIVERIES_SHOWN)]
+        #[arg(long, value_name = "N", default_value_t = DELIVERIES_SHOWN, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
+        /// Only those behind this one, the last of what was shown before.
+        #[arg(long, value_name = "DELIVERY", conflicts_with = "delivery")]
+        after: Option<Uuid>,
         #[command(flatten)]
         json: JsonOption,
     },
@@ -154,7 +157,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let client = session.server()?;
     match arguments.action.unwrap_or(Action::List(arguments.json)) {
         Action::List(json) => {
-            let subscriptions = client.subscriptions(None, None).await?;
+            let subscriptions = client.subscriptions().await?;
             if json.json {
                 return session.print_json(&subscriptions);
             }
@@ -196,8 +199,8 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         Action::Deliveries { id, delivery: Some(delivery), json, .. } => {
             detail(session, &client, &id, &delivery, json).await?;
         }
-        Action::Deliveries { id, delivery: None, state, limit, json } => {
-            let query = DeliveryQuery { state: state.map(Into::into), limit: Some(limit), after: None };
+        Action::Deliveries { id, delivery: None, state, limit, after, json } => {
+            let query = DeliveryQuery { state: state.map(Into::into), limit: Some(limit), after };
             let deliveries = client.deliveries(&id, &query).await.map_err(|error| not_found(error, &id))?;
             if json.json {
                 return session.print_json(&deliveries);

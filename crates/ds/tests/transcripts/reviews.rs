@@ -123,7 +123,7 @@ async fn a_branch_is_reviewed() {
     01900000-0000-7000-8000-000000000002  bob@example.com                 7     approved    two
     01900000-0000-7000-8000-000000000001  bob@example.com                 5     rejected    two  [stale]
       > GET /repos/default/default/-/branch/topic
-      > GET /repos/default/default/-/branch/topic/reviews
+      > GET /repos/default/default/-/branch/topic/reviews?limit=1000
     $ ds reviews --branch topic --json
     [
       {
@@ -150,17 +150,17 @@ async fn a_branch_is_reviewed() {
       }
     ]
       > GET /repos/default/default/-/branch/topic
-      > GET /repos/default/default/-/branch/topic/reviews
+      > GET /repos/default/default/-/branch/topic/reviews?limit=1000
     $ ds reviews --branch empty
     No reviews for branch 'empty'
       > GET /repos/default/default/-/branch/empty
-      > GET /repos/default/default/-/branch/empty/reviews
+      > GET /repos/default/default/-/branch/empty/reviews?limit=1000
     $ ds reviews --branch other
     error: branch "other" not found
     hint: `ds branches` lists the branches; `ds checkout -b <name>` creates one
     [exit 1]
       > GET /repos/default/default/-/branch/other
-      > GET /repos/default/default/-/branches?include_draft=true
+      > GET /repos/default/default/-/branches?include_draft=true&limit=1000
     $ ds review --status approved --branch topic --body fine
     Review submitted: approved (id: 01900000-0000-7000-8000-000000000001, sequence: 7)
       > POST /repos/default/default/-/review {"branch":"topic","status":"approved","body":"fine"}
@@ -229,11 +229,11 @@ async fn files_are_commented_on() {
     01900000-0000-7000-8000-000000000001  src/a.rs:3-7                              7     bob@example.com       why?  [resolved]
     01900000-0000-7000-8000-000000000002  src/a.rs                                  7     bob@example.com         why?
     01900000-0000-7000-8000-000000000003  b:2                                       7     bob@example.com       why?
-      > GET /repos/default/default/-/branch/topic/comments
+      > GET /repos/default/default/-/branch/topic/comments?limit=1000
     $ ds comments --branch topic --unresolved
     ID                                    PATH                                      SEQ   AUTHOR                BODY
     01900000-0000-7000-8000-000000000003  b:2                                       7     bob@example.com       why?
-      > GET /repos/default/default/-/branch/topic/comments
+      > GET /repos/default/default/-/branch/topic/comments?limit=1000
     $ ds comments --branch topic --path src/a.rs --json --unresolved
     [
       {
@@ -249,10 +249,10 @@ async fn files_are_commented_on() {
         "end_line": 2
       }
     ]
-      > GET /repos/default/default/-/branch/topic/comments?path=src%2Fa.rs
+      > GET /repos/default/default/-/branch/topic/comments?path=src%2Fa.rs&limit=1000
     $ ds comments
     No comments for branch 'main'
-      > GET /repos/default/default/-/branch/main/comments
+      > GET /repos/default/default/-/branch/main/comments?limit=1000
     $ ds comment --branch topic --path src/a.rs --body why?
     Comment created: id=01900000-0000-7000-8000-000000000001, sequence=7
       > GET /repos/default/default/-/file/src/a.rs/history?branch=topic&limit=1
@@ -335,7 +335,7 @@ async fn checks_are_reported_and_required() {
     01900000  lint                  5     failed      ci-job:1  [stale]
               log: https://logs.example/1
     01900000  test                  7     expected    system
-      > GET /repos/default/default/-/branch/topic/checks
+      > GET /repos/default/default/-/branch/topic/checks?limit=1000
       > GET /repos/default/default/-/branch/topic
     $ ds checks --branch topic --all
     ID        CHECK NAME            SEQ   STATUS      REPORTER
@@ -344,14 +344,14 @@ async fn checks_are_reported_and_required() {
     01900000  lint                  5     failed      ci-job:1  [stale]
               log: https://logs.example/1
     01900000  test                  7     expected    system
-      > GET /repos/default/default/-/branch/topic/checks?history=true
+      > GET /repos/default/default/-/branch/topic/checks?history=true&limit=1000
       > GET /repos/default/default/-/branch/topic
     $ ds checks --branch empty --json
     []
-      > GET /repos/default/default/-/branch/empty/checks
+      > GET /repos/default/default/-/branch/empty/checks?limit=1000
     $ ds checks --branch empty
     No check runs for branch 'empty'
-      > GET /repos/default/default/-/branch/empty/checks
+      > GET /repos/default/default/-/branch/empty/checks?limit=1000
     $ ds check --branch topic --name lint --status failed --log-url https://logs.example/1 --sequence 7
     Check run submitted: lint=failed (id: 01900000-0000-7000-8000-000000000001, sequence: 7)
       > POST /repos/default/default/-/check {"branch":"topic","check_name":"lint","status":"failed","log_url":"https://logs.example/1","sequence":7}

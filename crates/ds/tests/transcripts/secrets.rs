@@ -53,7 +53,7 @@ async fn secrets_are_set_and_listed_and_never_shown() {
     NAME                      SIZE    UPDATED                      LAST_USED                    DESCRIPTION
     TOKEN                     6       2026-01-01T00:00:00Z         -                            for <tests>
     USED                      6       2026-01-02T00:00:00.5Z       2026-01-03T00:00:00Z         for <tests>
-      > GET /repos/default/default/-/secrets
+      > GET /repos/default/default/-/secrets?limit=1000
     $ ds secrets set TOKEN -
     Set TOKEN (6 bytes)
       > PUT /repos/default/default/-/secrets/TOKEN {"value":"s3cret"}
@@ -133,7 +133,7 @@ async fn a_bare_list_of_an_old_server_is_read() {
     $ ds secrets list
     NAME                      SIZE    UPDATED                      LAST_USED                    DESCRIPTION
     TOKEN                     6       2026-01-01T00:00:00Z         -                            for <tests>
-      > GET /repos/default/default/-/secrets
+      > GET /repos/default/default/-/secrets?limit=1000
     $ ds secrets list --json
     [
       {
@@ -145,6 +145,6 @@ async fn a_bare_list_of_an_old_server_is_read() {
         "created_at": "2026-01-01T00:00:00Z"
       }
     ]
-      > GET /repos/default/default/-/secrets
+      > GET /repos/default/default/-/secrets?limit=1000
     "#);
 }

@@ -68,6 +68,7 @@ fn answer(method: &str, path: &str, text: &str) -> (u16, Value) {
 async fn subscriptions_are_looked_after() {
     let mut me = Terminal::new(answer).await;
     me.types("subscriptions").await;
+    me.types("subscriptions list --json").await;
     me.types(&format!("subscriptions show {ID}")).await;
     me.types(&format!("subscriptions show {}", ID.replace("0001", "0002"))).await;
     me.types("subscriptions show other").await;
@@ -76,7 +77,7 @@ async fn subscriptions_are_looked_after() {
     me.types(&format!("subscriptions ping {}", ID.replace("0001", "0002"))).await;
     me.types(&format!("subscriptions deliveries {ID} --state dead")).await;
     me.types(&format!("subscriptions deliveries {ID} {DELIVERY}")).await;
-    me.types(&format!("subscriptions deliveries {ID} --json")).await;
+    me.types(&format!("subscriptions deliveries {ID} --limit 1 --after {DELIVERY} --json")).await;
     me.types(&format!("subscriptions redeliver {ID} {DELIVERY}")).await;
     me.types(&format!("subscriptions redeliver {ID} --since 2026-01-01T00:00:00Z")).await;
     me.types(&format!("subscriptions delete {ID}")).await;
@@ -85,7 +86,38 @@ async fn subscriptions_are_looked_after() {
     ID                                    REPO                  BACKEND     SUSPENDED   URL
     01900000-0000-7000-8000-000000000001  acme/app              webhook     no          https://hooks.example.com/a
     01900000-0000-7000-8000-000000000002  (all)                 webhook     2026-02-03  https://hooks.example.com/b
-      > GET /subscriptions
+      > GET /subscriptions?limit=1000
+    $ ds subscriptions list --json
+    [
+      {
+        "id": "01900000-0000-7000-8000-000000000001",
+        "repo": "acme/app",
+        "event_types": [
+          "com.docstore.branch.merged"
+        ],
+        "backend": "webhook",
+        "config": {
+          "secret": "********",
+          "url": "https://hooks.example.com/a"
+        },
+        "created_at": "2026-01-01T00:00:00Z",
+        "created_by": "me@example.com",
+        "failure_count": 0
+      },
+      {
+        "id": "01900000-0000-7000-8000-000000000002",
+        "backend": "webhook",
+        "config": {
+          "url": "https://hooks.example.com/b"
+        },
+        "created_at": "2026-01-02T00:00:00Z",
+        "created_by": "me@example.com",
+        "suspended_at": "2026-02-03T04:05:06Z",
+        "failure_count": 1,
+        "suspended_reason": "a delivery failed 10 times: status 500"
+      }
+    ]
+      > GET /subscriptions?limit=1000
     $ ds subscriptions show 01900000-0000-7000-8000-000000000001
     ID:               01900000-0000-7000-8000-000000000001
     Repo:             acme/app
@@ -130,7 +162,7 @@ async fn subscriptions_are_looked_after() {
     2026-01-01T00:00:00Z         12      500     status 500
     2026-01-01T00:00:01Z         10000   -       no answer within 10 s
       > GET /subscriptions/01900000-0000-7000-8000-000000000001/deliveries/01900000-0000-7000-8000-00000000000d
-    $ ds subscriptions deliveries 01900000-0000-7000-8000-000000000001 --json
+    $ ds subscriptions deliveries 01900000-0000-7000-8000-000000000001 --limit 1 --after 01900000-0000-7000-8000-00000000000d --json
     [
       {
         "id": "01900000-0000-7000-8000-00000000000d",
@@ -144,7 +176,7 @@ async fn subscriptions_are_looked_after() {
         "last_error": "status 500"
       }
     ]
-      > GET /subscriptions/01900000-0000-7000-8000-000000000001/deliveries?limit=20
+      > GET /subscriptions/01900000-0000-7000-8000-000000000001/deliveries?limit=1&after=01900000-0000-7000-8000-00000000000d
     $ ds subscriptions redeliver 01900000-0000-7000-8000-000000000001 01900000-0000-7000-8000-00000000000d
     Queued 1 delivery
       > POST /subscriptions/01900000-0000-7000-8000-000000000001/redeliver {"delivery":"01900000-0000-7000-8000-00000000000d"}
