@@ -27,6 +27,10 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         None => find_branch(&repo, &branch).await?.head_sequence,
     };
     let mut download = repo.archive(&branch, Some(at)).await?;
+    if let Some(count) = download.left_out() {
+        let files = if count == 1 { "file" } else { "files" };
+        session.warn(format!("{count} {files} left out: obliterated on the server"));
+    }
     if arguments.output == "-" {
         while let Some(chunk) = download.chunk().await? {
             session.write_out(&chunk);

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use bytes::Bytes;
 use clap::Args;
 use docstore_client::RepoClient;
@@ -13,7 +11,7 @@ use crate::{
     output::printable,
     remote::find_branch,
     session::Session,
-    sync::{fetch_contents, read_tree},
+    sync::{Contents, changed_paths, fetch_contents, read_tree},
     text::{LineCounts, TEXT_BYTES_MAX, count_lines, is_text, unified_diff},
     workspace::{Workspace, link_target},
 };
@@ -28,16 +26,16 @@ pub(crate) struct Arguments {
     #[arg(long)]
     branch: Option<String>,
     /// Show lines instead of names.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "json")]
     patch: bool,
     /// Count lines.
-    #[arg(long, conflicts_with = "patch")]
+    #[arg(long, conflicts_with_all = ["patch", "json"])]
     stat: bool,
     /// Compare the files here with the last sync.
-    #[arg(short, long, conflicts_with = "branch")]
+    #[arg(short, long, conflicts_with_all = ["branch", "json"])]
     local: bool,
     /// Compare two sequences of the branch, such as 12..15.
-    #[arg(long, value_name = "FROM..TO", conflicts_with = "local")]
+    #[arg(long, value_name = "FROM..TO", conflicts_with_all = ["local", "json"])]
     range: Option<String>,
     #[command(flatten)]
     json: JsonOption,
@@ -70,11 +68,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     if let Some(range) = &arguments.range {
         let (from, to) = parse_range(range)?;
         let (old_tree, new_tree) = (read_tree(&repo, &branch, from).await?, read_tree(&repo, &branch, to).await?);
-        let all = old_tree.files.keys().chain(new_tree.files.keys());
-        let mut paths: Vec<String> =
-            all.filter(|path| old_tree.files.get(*path) != new_tree.files.get(*path)).cloned().collect();
-        paths.sort_unstable();
-        paths.dedup();
+        let paths = changed_paths(&old_tree, &new_tree);
         let side = |sequence| Side::Server { branch: branch.clone(), sequence };
         return print_patch(session, &workspace, &repo, &paths, (&side(from), &side(to)), counting).await;
     }
@@ -159,8 +153,12 @@ pub(crate) async fn print_patch(
         let old_contents = contents(workspace, repo, old, paths).await?;
         let new_contents = contents(workspace, repo, new, paths).await?;
         for path in paths {
-            let of = |side: &BTreeMap<String, Option<Bytes>>| side.get(path).cloned().flatten();
-            let (before, after) = (of(&old_contents), of(&new_contents));
+            if old_contents.obliterated.contains(path) || new_contents.obliterated.contains(path) {
+                files += 1;
+                session.print(format!("  {}: not shown, its content was obliterated", printable(path)));
+                continue;
+            }
+            let (before, after) = (old_contents.of(path), new_contents.of(path));
             if before == after || session.output_is_closed() {
                 continue;
             }
@@ -192,12 +190,16 @@ async fn contents(
     repo: &RepoClient,
     side: &Side,
     paths: &[String],
-) -> Result<BTreeMap<String, Option<Bytes>>, Failure> {
+) -> Result<Contents, Failure> {
     match side {
         // Nothing was ever committed; to an older server 0 would be the head.
-        Side::Server { sequence: 0, .. } => Ok(BTreeMap::new()),
+        Side::Server { sequence: 0, .. } => Ok(Contents::default()),
         Side::Server { branch, sequence } => fetch_contents(repo, branch, *sequence, paths, TEXT_BYTES_MAX).await,
-        Side::Local => paths.iter().map(|path| Ok((path.clone(), local_content(workspace, path)?))).collect(),
+        Side::Local => {
+            let read = |path: &String| Ok((path.clone(), local_content(workspace, path)?));
+            let files = paths.iter().map(read).collect::<Result<_, Failure>>()?;
+            Ok(Contents { files, ..Contents::default() })
+        }
     }
 }
 

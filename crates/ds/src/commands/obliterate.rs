@@ -19,10 +19,10 @@ const PAGE: u32 = 100;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// The file, or the SHA-256 of its bytes.
-    #[arg(value_name = "PATH|HASH")]
-    target: String,
+    #[arg(value_name = "PATH|HASH", required_unless_present = "list")]
+    target: Option<String>,
     /// Why. Whoever asks for the file is told.
-    #[arg(long, required_unless_present = "preview")]
+    #[arg(long, required_unless_present_any = ["preview", "list"])]
     reason: Option<String>,
     /// Another branch of the file than the one checked out.
     #[arg(long)]
@@ -33,6 +33,9 @@ pub(crate) struct Arguments {
     /// Only show what would be touched.
     #[arg(long, conflicts_with = "yes")]
     preview: bool,
+    /// List what was obliterated, newest first.
+    #[arg(long, conflicts_with_all = ["target", "reason", "branch", "at", "preview", "yes"])]
+    list: bool,
     #[command(flatten)]
     yes: YesOption,
     #[command(flatten)]
@@ -42,12 +45,12 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
     let workspace = session.workspace()?;
     let repo = session.repo(&workspace)?;
-    let target = &arguments.target;
-    let query = if is_hash(target) {
-        PreviewQuery { content_hash: Some(target.clone()), ..PreviewQuery::default() }
+    let Some(target) = arguments.target else { return list(session, &repo, arguments.json).await };
+    let query = if is_hash(&target) {
+        PreviewQuery { content_hash: Some(target), ..PreviewQuery::default() }
     } else {
         PreviewQuery {
-            path: Some(session.workspace_path(&workspace, target)?),
+            path: Some(session.workspace_path(&workspace, &target)?),
             branch: Some(arguments.branch.unwrap_or_else(|| workspace.branch().to_owned())),
             at: arguments.at,
             ..PreviewQuery::default()
@@ -76,6 +79,24 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     session
         .say(format!("Obliterated {} bytes with the hash {}", done.obliteration.size, done.obliteration.content_hash));
     session.say("Copies outside of the server are not reached: replace what was leaked");
+    Ok(())
+}
+
+async fn list(session: &mut Session<'_>, repo: &RepoClient, json: JsonOption) -> Result<(), Failure> {
+    let obliterations = repo.obliterations().await?;
+    if json.json {
+        return session.print_json(&obliterations);
+    }
+    if obliterations.is_empty() {
+        session.say("Nothing was obliterated");
+        return Ok(());
+    }
+    let mut table = Table::new("  ", &[("CONTENT", 64), ("BYTES", 8), ("WHEN", 10), ("WHO", 24), ("WHY", 0)]);
+    for mark in obliterations {
+        let date = mark.obliterated_at.to_utc().format("%Y-%m-%d").to_string();
+        table.row(&[&mark.content_hash, &mark.size.to_string(), &date, &mark.obliterated_by, &mark.reason]);
+    }
+    session.print_table(&table);
     Ok(())
 }
 

@@ -15,9 +15,10 @@ pub(crate) struct Arguments {
     /// The sequence of the commit.
     sequence: i64,
     /// Print this file as it was at the commit.
+    #[arg(conflicts_with = "json")]
     path: Option<String>,
     /// Show what the commit changed, line by line.
-    #[arg(short, long, conflicts_with = "path")]
+    #[arg(short, long, conflicts_with_all = ["path", "json"])]
     patch: bool,
     #[command(flatten)]
     json: JsonOption,

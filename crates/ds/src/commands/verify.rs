@@ -4,9 +4,11 @@ use clap::Args;
 use docstore_client::{RepoClient, TreeQuery};
 use docstore_history::ChainVerifier;
 use docstore_models::{ChainEntry, MAIN_BRANCH};
+use serde::Serialize;
 
 use crate::{
     Failure,
+    cli::JsonOption,
     integrity::ChainPages,
     output::first_line,
     remote::find_branch,
@@ -32,8 +34,32 @@ pub(crate) struct Arguments {
     #[arg(long, conflicts_with_all = ["content", "accept"])]
     resume: bool,
     /// Trust the server's history as it is now, after a check has failed.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     accept: bool,
+    #[command(flatten)]
+    json: JsonOption,
+}
+
+/// What became of one commit.
+#[derive(Serialize)]
+struct Checked {
+    sequence: i64,
+    message: String,
+    outcome: Outcome,
+    /// What its hash has to be, when the server's is another one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<String>,
+    /// What the server says it is.
+    reported: Option<String>,
+}
+
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Outcome {
+    Ok,
+    /// It has no hash.
+    Skipped,
+    Failed,
 }
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
@@ -44,8 +70,11 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let checkpoints: BTreeMap<String, Anchor> =
         read_json(&workspace.metadata().join(CHECKPOINTS), "checkpoints")?.unwrap_or_default();
     let checkpoint = checkpoints.get(&branch).filter(|_| arguments.resume).cloned();
-    let walk = walk(session, &workspace, &repo, (&branch, head.head_sequence), checkpoint).await?;
-    if walk.entries == 0 {
+    let collected = arguments.json.json.then(Vec::new);
+    let walk = walk(session, &workspace, &repo, (&branch, head.head_sequence), checkpoint, collected).await?;
+    if let Some(collected) = &walk.collected {
+        session.print_json(collected)?;
+    } else if walk.entries == 0 {
         session.say("No commits to verify.");
     }
     if arguments.accept {
@@ -69,7 +98,14 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         write_json(&workspace.metadata().join(CHECKPOINTS), &checkpoints)?;
     }
     if arguments.content {
-        verify_content(session, &repo, &branch, head.base_sequence, head.head_sequence, walk.files).await?;
+        let (count, gone) =
+            verify_content(session, &repo, &branch, head.base_sequence, head.head_sequence, walk.files).await?;
+        if gone > 0 {
+            let files = if gone == 1 { "file" } else { "files" };
+            session.warn(format!("{gone} {files} not verified: obliterated on the server"));
+        }
+        let line = format!("Content of {count} files matches");
+        if arguments.json.json { session.detail(line) } else { session.say(line) }
     }
     Ok(())
 }
@@ -81,6 +117,8 @@ struct Walk {
     tip: Option<Anchor>,
     /// What the commits make of each path.
     files: BTreeMap<String, String>,
+    /// What became of each commit, where that is not printed on the way.
+    collected: Option<Vec<Checked>>,
 }
 
 async fn walk(
@@ -89,11 +127,12 @@ async fn walk(
     repo: &RepoClient,
     (branch, head): (&str, i64),
     checkpoint: Option<Anchor>,
+    collected: Option<Vec<Checked>>,
 ) -> Result<Walk, Failure> {
     let anchor = workspace.anchors().get(branch).cloned();
     let mut anchor_seen =
         anchor.as_ref().zip(checkpoint.as_ref()).is_some_and(|(anchor, from)| anchor.sequence < from.sequence);
-    let mut walk = Walk::default();
+    let mut walk = Walk { collected, ..Walk::default() };
     let mut verifier = ChainVerifier::from_genesis(repo.name(), branch);
     let mut pages = ChainPages::new(repo, branch, checkpoint.as_ref().map_or(1, |from| from.sequence), head);
     let mut start = checkpoint;
@@ -148,22 +187,33 @@ fn apply(files: &mut BTreeMap<String, String>, changes: Vec<docstore_models::Cha
 }
 
 fn check(session: &mut Session<'_>, verifier: &mut ChainVerifier, entry: &ChainEntry, walk: &mut Walk) {
-    let short = |hash: &str| hash.chars().take(SHOWN).collect::<String>();
-    let sequence = entry.sequence;
-    let message = first_line(&entry.message);
-    match verifier.check(entry) {
-        Ok(true) => {
-            let hash = short(entry.commit_hash.as_deref().unwrap_or_default());
-            session.say(format!("seq {sequence:<4}  OK    {hash}  {message}"));
-        }
-        Ok(false) => session.say(format!("seq {sequence:<4}  SKIP  (no commit_hash)  {message}")),
+    let (outcome, expected) = match verifier.check(entry) {
+        Ok(true) => (Outcome::Ok, None),
+        Ok(false) => (Outcome::Skipped, None),
         Err(fault) => {
-            session.print(format!(
-                "seq {sequence:<4}  FAIL  (expected {} got {})  {message}",
-                short(&fault.expected),
-                short(&fault.reported)
-            ));
             walk.fault.get_or_insert(fault.to_string());
+            (Outcome::Failed, Some(fault.expected))
+        }
+    };
+    let (sequence, reported) = (entry.sequence, entry.commit_hash.clone());
+    let checked = Checked { sequence, message: entry.message.clone(), outcome, expected, reported };
+    match &mut walk.collected {
+        Some(collected) => collected.push(checked),
+        None => show(session, &checked),
+    }
+}
+
+fn show(session: &mut Session<'_>, checked: &Checked) {
+    let short = |hash: &Option<String>| hash.as_deref().unwrap_or_default().chars().take(SHOWN).collect::<String>();
+    let Checked { sequence, outcome, expected, reported, .. } = checked;
+    let message = first_line(&checked.message);
+    let reported = short(reported);
+    match outcome {
+        Outcome::Ok => session.say(format!("seq {sequence:<4}  OK    {reported}  {message}")),
+        Outcome::Skipped => session.say(format!("seq {sequence:<4}  SKIP  (no commit_hash)  {message}")),
+        Outcome::Failed => {
+            let expected = short(expected);
+            session.print(format!("seq {sequence:<4}  FAIL  (expected {expected} got {reported})  {message}"));
         }
     }
 }
@@ -176,7 +226,7 @@ async fn verify_content(
     base: i64,
     head: i64,
     own: BTreeMap<String, String>,
-) -> Result<(), Failure> {
+) -> Result<(usize, usize), Failure> {
     let expected = if branch == MAIN_BRANCH {
         own
     } else {
@@ -205,6 +255,5 @@ async fn verify_content(
     let progress = session.progress("Verifying", actual.len() as u64);
     let count = sync::verify_contents(repo, branch, head, &progress).await?;
     progress.finish();
-    session.say(format!("Content of {count} files matches"));
-    Ok(())
+    Ok(count)
 }

@@ -3,7 +3,7 @@
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File},
     io::{self, Read, Write},
     path::Path,
@@ -17,7 +17,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::{Buf, Bytes};
 use docstore_client::{Download, Error, RepoClient, TreeQuery};
-use docstore_models::{ArchivePathsRequest, FileContent, FilePath};
+use docstore_models::{ArchivePathsRequest, ErrorCode, FileContent, FilePath};
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 use tokio::{io::AsyncWriteExt, sync::mpsc};
@@ -107,43 +107,69 @@ pub(super) async fn download(
     Ok(whole)
 }
 
-/// The contents of files at a point, whole, for showing them. `None` for files that are not there.
+/// Contents for showing them.
+#[derive(Default)]
+pub(crate) struct Contents {
+    /// Each by its path; `None` for files that are not there, and for those that were obliterated.
+    pub(crate) files: BTreeMap<String, Option<Bytes>>,
+    /// Whose bytes are gone for good.
+    pub(crate) obliterated: BTreeSet<String>,
+}
+
+impl Contents {
+    pub(crate) fn of(&self, path: &str) -> Option<Bytes> {
+        self.files.get(path).cloned().flatten()
+    }
+}
+
+/// The contents of files at a point, whole, for showing them.
 pub(crate) async fn fetch_contents(
     repo: &RepoClient,
     branch: &str,
     sequence: i64,
     paths: &[String],
     bytes_max: usize,
-) -> Result<BTreeMap<String, Option<Bytes>>, Failure> {
+) -> Result<Contents, Failure> {
     let query = TreeQuery::of_branch(branch).at_sequence(sequence);
-    stream::iter(paths)
+    let fetched: Vec<(String, Option<Bytes>, bool)> = stream::iter(paths)
         .map(|path| {
             let query = &query;
             async move {
                 match repo.file_raw(path, query).await {
-                    Ok(download) => Ok((path.clone(), Some(download.bytes(bytes_max).await?))),
-                    Err(error) if error.status() == Some(404) => Ok((path.clone(), None)),
+                    Ok(download) => Ok((path.clone(), Some(download.bytes(bytes_max).await?), false)),
+                    Err(error) if error.code() == Some(ErrorCode::ContentObliterated) => Ok((path.clone(), None, true)),
+                    Err(error) if error.status() == Some(404) => Ok((path.clone(), None, false)),
                     Err(error) => Err(Failure::from(error)),
                 }
             }
         })
         .buffer_unordered(FILE_REQUESTS_MAX)
         .try_collect()
-        .await
+        .await?;
+    let mut contents = Contents::default();
+    for (path, content, obliterated) in fetched {
+        if obliterated {
+            contents.obliterated.insert(path.clone());
+        }
+        contents.files.insert(path, content);
+    }
+    Ok(contents)
 }
 
-/// Downloads every file of a tree that was not obliterated and compares its bytes with its hash, keeping nothing. Answers how many there were.
+/// Downloads every file of a tree that was not obliterated and compares its bytes with its hash, keeping nothing. Answers
+/// how many there were, and how many there are no more.
 pub(crate) async fn verify_contents(
     repo: &RepoClient,
     branch: &str,
     sequence: i64,
     progress: &Progress,
-) -> Result<usize, Failure> {
+) -> Result<(usize, usize), Failure> {
     if sequence == 0 {
-        return Ok(0);
+        return Ok((0, 0));
     }
     let query = TreeQuery::of_branch(branch).at_sequence(sequence);
     let mut entries = repo.tree(&query).await?;
+    let all = entries.len();
     entries.retain(|entry| !entry.obliterated);
     stream::iter(&entries)
         .map(|entry| {
@@ -158,7 +184,7 @@ pub(crate) async fn verify_contents(
         .buffer_unordered(FILE_REQUESTS_MAX)
         .try_collect::<()>()
         .await?;
-    Ok(entries.len())
+    Ok((entries.len(), all - entries.len()))
 }
 
 /// Fetches one file by itself.

@@ -17,8 +17,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use docstore_client::RepoClient;
 
-pub(crate) use download::{fetch_contents, verify_contents};
-pub(crate) use target::{Target, TreeFile, read_tree};
+pub(crate) use download::{Contents, fetch_contents, verify_contents};
+pub(crate) use target::{Target, TreeFile, changed_paths, read_tree};
 
 use crate::{
     Failure,
@@ -83,7 +83,7 @@ pub(crate) async fn sync(
     for path in &target.protected {
         session.warn(format!("'{path}' is left out: files of .ds and .git folders are not written from a server"));
     }
-    for path in &target.obliterated {
+    for path in target.obliterated.keys() {
         session.warn(format!("'{}' is left out: its content was obliterated on the server", printable(path)));
     }
     let folder = temporary(workspace)?;

@@ -78,8 +78,8 @@ pub(super) async fn reconcile(
         for path in both {
             let full = workspace.root().join(&path);
             let ours = fs::read(&full).about("read", &full)?;
-            let base = bases.get(&path).cloned().flatten().unwrap_or_default();
-            let theirs = theirs.get(&path).cloned().flatten().unwrap_or_default();
+            let base = bases.of(&path).unwrap_or_default();
+            let theirs = theirs.of(&path).unwrap_or_default();
             let labels = Labels { base: "last synced", ours: "your changes", theirs: &target.branch };
             match merge(&base, &ours, &theirs, &labels) {
                 Some(merged) => {

@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use docstore_client::{RepoClient, TreeQuery};
 use docstore_history::clashing_paths;
@@ -22,8 +22,8 @@ pub(crate) struct Target {
     pub(crate) branch: String,
     pub(crate) sequence: i64,
     pub(crate) files: BTreeMap<String, TreeFile>,
-    /// Paths of files whose bytes the server has no more, because they were obliterated.
-    pub(crate) obliterated: Vec<String>,
+    /// Files whose bytes the server has no more, because they were obliterated: path and hash.
+    pub(crate) obliterated: BTreeMap<String, String>,
     /// Paths that are not written because they belong to `ds` or git.
     pub(crate) protected: Vec<String>,
 }
@@ -45,7 +45,7 @@ fn check(branch: &str, sequence: i64, entries: Vec<TreeEntry>) -> Result<Target,
         branch: branch.to_owned(),
         sequence,
         files: BTreeMap::new(),
-        obliterated: Vec::new(),
+        obliterated: BTreeMap::new(),
         protected: Vec::new(),
     };
     for entry in entries {
@@ -55,7 +55,7 @@ fn check(branch: &str, sequence: i64, entries: Vec<TreeEntry>) -> Result<Target,
             continue;
         }
         if entry.obliterated {
-            target.obliterated.push(entry.path);
+            target.obliterated.insert(entry.path, entry.content_hash);
             continue;
         }
         let hash = entry.content_hash;
@@ -72,6 +72,17 @@ fn check(branch: &str, sequence: i64, entries: Vec<TreeEntry>) -> Result<Target,
         return Err(refuse(format!("'{file}' is a file, but '{below}' needs it to be a folder")));
     }
     Ok(target)
+}
+
+/// Paths at which two trees differ.
+pub(crate) fn changed_paths(old: &Target, new: &Target) -> Vec<String> {
+    let all: BTreeSet<&String> =
+        [old, new].into_iter().flat_map(|tree| tree.files.keys().chain(tree.obliterated.keys())).collect();
+    let content = |tree: &Target, path: &String| {
+        let file = tree.files.get(path).map(|file| (file.hash.clone(), file.mode));
+        file.or_else(|| tree.obliterated.get(path).map(|hash| (hash.clone(), FileMode::Regular)))
+    };
+    all.into_iter().filter(|path| content(old, path) != content(new, path)).cloned().collect()
 }
 
 #[cfg(test)]
@@ -107,7 +118,17 @@ mod tests {
         let gone = TreeEntry { obliterated: true, ..entry("gone") };
         let target = check("main", 1, vec![entry("a"), gone]).unwrap();
         assert_eq!(target.files.keys().collect::<Vec<_>>(), ["a"]);
-        assert_eq!(target.obliterated, ["gone"]);
+        assert_eq!(target.obliterated.keys().collect::<Vec<_>>(), ["gone"]);
+    }
+
+    #[test]
+    fn a_file_that_was_obliterated_changed_when_its_hash_did() {
+        let of = |hash: &str, obliterated: bool| TreeEntry { content_hash: hash.repeat(64), obliterated, ..entry("a") };
+        let tree = |entry| check("main", 1, vec![entry]).unwrap();
+        assert!(changed_paths(&tree(of("1", true)), &tree(of("1", true))).is_empty());
+        for other in [of("2", true), of("2", false), TreeEntry { path: "b".into(), ..of("1", true) }] {
+            assert!(changed_paths(&tree(of("1", true)), &tree(other)).contains(&"a".to_owned()));
+        }
     }
 
     #[test]
