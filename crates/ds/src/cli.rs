@@ -4,9 +4,9 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     agent, archive, audit, auto_merge, branches, check, checkout, checks, clean, comment, comments, commit,
-    completions, config, diff, events, import_git, init, issues, log, login, logout, man, merge, obliterate, orgs,
-    policy, proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews, roles,
-    secrets, show, status, subscriptions, token, verify, whoami, why,
+    completions, config, context, diff, events, import_git, init, issues, log, login, logout, man, merge, obliterate,
+    orgs, policy, proposal, pull, purge, ready, rebase, release, repos, resolve, restore, retry, review, reviews,
+    roles, secrets, show, status, subscriptions, token, verify, whoami, why,
 };
 
 /// The command line of DocStore, version control on a server.
@@ -70,6 +70,8 @@ pub(crate) enum Command {
     Merge(merge::Arguments),
     /// Show why a branch cannot be merged, and what to do about it.
     Why(why::Arguments),
+    /// Print everything about a branch at once, as JSON.
+    Context(context::Arguments),
     /// Replay the branch onto the head of main.
     Rebase(rebase::Arguments),
     /// Say that a conflicting file is as it shall be.

@@ -4,6 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Role;
 use crate::names::{InvalidName, MAX_BRANCH_NAME_BYTES};
 
 macro_rules! actions {
@@ -58,6 +59,21 @@ actions! {
     Ci = "ci";
     /// Grants roles, imports, purges; creates, administers and deletes repos and orgs.
     Admin = "admin";
+}
+
+impl Action {
+    /// The lowest role with which something of this kind can be done in a repo.
+    #[must_use]
+    pub fn least_role(self) -> Role {
+        match self {
+            Self::Read | Self::Webhooks => Role::Reader,
+            Self::Contents | Self::Merge | Self::Proposals | Self::Reviews | Self::Checks | Self::Issues | Self::Ci => {
+                Role::Writer
+            }
+            Self::Releases | Self::Admin => Role::Maintainer,
+            Self::Secrets => Role::Admin,
+        }
+    }
 }
 
 impl fmt::Display for Action {

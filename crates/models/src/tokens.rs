@@ -225,9 +225,15 @@ pub struct Right {
     pub role: Role,
     /// What gives it.
     pub granted_by: Grant,
+    /// What the token that was sent lets be done of what the role allows; absent without a token, which is for everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actions: Option<Vec<Action>>,
+    /// The only branches that the token lets be written; absent for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branches: Option<Vec<BranchPattern>>,
 }
 
-/// `GET /whoami/rights`: by repo. A token's actions and branches, which cut all of these, are in `GET /whoami`.
+/// `GET /whoami/rights`: by repo.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RightList {

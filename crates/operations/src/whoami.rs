@@ -2,7 +2,7 @@
 
 use docstore_auth::Caller;
 use docstore_database::{access::facts_of_identity, event_log::audit_page, tokens::repo_names};
-use docstore_models::{AuditEntry, AuditPage, PresentedToken, Right, Timestamp, TokenScope, Whoami};
+use docstore_models::{Action, AuditEntry, AuditPage, PresentedToken, Right, Timestamp, TokenScope, Whoami};
 
 use crate::{Admin, Error, GlobalAdmin, Operations, Result, access::role_and_grant};
 
@@ -48,7 +48,8 @@ impl Operations {
     /// When the database cannot answer.
     pub async fn list_rights(&self, caller: &Caller, after: &str, limit: Option<i64>) -> Result<Vec<Right>> {
         let global_admin = self.is_global_admin(caller.rights_of());
-        let only = caller.token().and_then(|token| token.scope.repos.as_deref());
+        let scope = caller.token().map(|token| &token.scope);
+        let only = scope.and_then(|scope| scope.repos.as_deref());
         let limit = self.limits().page(limit, RIGHTS_PAGE);
         let facts =
             facts_of_identity(self.pool(), caller.rights_of().as_str(), global_admin, only, after, limit).await?;
@@ -56,7 +57,10 @@ impl Operations {
             .into_iter()
             .filter_map(|facts| {
                 let (role, granted_by) = role_and_grant(&facts, global_admin)?;
-                Some(Right { repo: facts.name, role, granted_by })
+                let possible = |action: &Action| action.least_role() <= role;
+                let actions = scope.map(|scope| scope.actions.iter().copied().filter(possible).collect());
+                let branches = scope.and_then(|scope| scope.branches.clone());
+                Some(Right { repo: facts.name, role, granted_by, actions, branches })
             })
             .collect())
     }

@@ -15,7 +15,7 @@ pub(crate) async fn whoami(State(state): State<AppState>, Anybody(caller): Anybo
     Ok(Json(state.operations.whoami(&caller).await?))
 }
 
-/// The repos in which the caller has a role, by name, with what gives it.
+/// The repos in which the caller has a role, by name, with what gives it and what a token cuts off.
 #[utoipa::path(get, path = "/whoami/rights", tag = "operation",
     params(("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
         ("after" = Option<String>, Query, description = "Only repos behind this name")),

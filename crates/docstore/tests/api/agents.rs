@@ -122,7 +122,7 @@ async fn an_agent_acts_under_its_own_name_with_the_rights_of_its_owner() {
     GET /whoami
       200 {"identity":"agent:fixer/you@example.com","kind":"agent","on_behalf_of":"you@example.com","token":{"actions":["read","contents"],"branches":["agents/*"],"expires_at":"TIME","id":"ID-1"},"via":"token"}
     GET /whoami/rights
-      200 {"rights":[{"granted_by":"role","repo":"default/default","role":"writer"}]}
+      200 {"rights":[{"actions":["read","contents"],"branches":["agents/*"],"granted_by":"role","repo":"default/default","role":"writer"}]}
     POST /repos/default/default/-/commit {"branch":"agents/x","files":[{"content":"YWdlbnRzL3g=","path":"a"}],"message":"m"}
       201 {"commit_hash":"HASH-1","files":[{"path":"a","version_id":"ID-2"}],"sequence":1}
     # the commit says on whose behalf

@@ -151,6 +151,8 @@ async fn a_token_is_who_its_owner_is_for_what_its_scope_holds() {
     told.delete(&bot, &format!("{REPO}/branch/bot/two")).await;
     told.say("a merge writes main");
     told.post(&bot, &format!("{REPO}/merge"), &json!({"branch": "bot/one"})).await;
+    told.get(&bot, &format!("{REPO}/branch/bot/one/why")).await;
+    told.get(&reading, &format!("{REPO}/branch/bot/one/why")).await;
     told.say("what is about no repo is not covered");
     told.get(&bot, "/repos").await;
     told.get(&bot, "/repos/default/default").await;
@@ -187,7 +189,11 @@ async fn a_token_is_who_its_owner_is_for_what_its_scope_holds() {
       204
     # a merge writes main
     POST /repos/default/default/-/merge {"branch":"bot/one"}
-      403 {"code":"FORBIDDEN","error":"forbidden: the API token is for other branches"}
+      403 {"code":"FORBIDDEN","error":"forbidden: the API token is for other branches","requirements":[{"command":"ds merge bot/one","kind":"role","what":"merging takes a token for the branch and for main; yours is for other branches","who":["role:maintainer"]}]}
+    GET /repos/default/default/-/branch/bot/one/why
+      200 {"branch":"bot/one","head_sequence":2,"mergeable":false,"policies":[],"requirements":[{"command":"ds merge bot/one","kind":"role","what":"merging takes a token for the branch and for main; yours is for other branches","who":["role:maintainer"]}]}
+    GET /repos/default/default/-/branch/bot/one/why
+      200 {"branch":"bot/one","head_sequence":2,"mergeable":false,"policies":[],"requirements":[{"command":"ds merge bot/one","kind":"role","what":"merging takes a token with the action 'merge'","who":["role:maintainer"]}]}
     # what is about no repo is not covered
     GET /repos
       403 {"code":"FORBIDDEN","error":"forbidden: the scope of the API token does not hold this"}
@@ -343,7 +349,7 @@ async fn rights_are_told_with_what_gives_them() {
       200 {"rights":[{"granted_by":"role","repo":"open/tool","role":"reader"}]}
     # the same cut by a token
     GET /whoami/rights
-      200 {"rights":[{"granted_by":"role","repo":"open/tool","role":"reader"}]}
+      200 {"rights":[{"actions":["read"],"granted_by":"role","repo":"open/tool","role":"reader"}]}
     # the global admin, where nobody else is admin
     GET /whoami/rights
       200 {"rights":[{"granted_by":"global_admin","repo":"acme/app","role":"admin"},{"granted_by":"global_admin","repo":"default/default","role":"admin"}]}

@@ -1,5 +1,6 @@
 use clap::Args;
 use docstore_models::ReportCheckRequest;
+use serde_json::Value;
 
 use crate::{Failure, session::Session};
 
@@ -24,9 +25,20 @@ pub(crate) struct Arguments {
     /// Which attempt.
     #[arg(long, value_name = "N")]
     attempt: Option<i16>,
+    /// More about the run, as a JSON object.
+    #[arg(long, value_name = "JSON", value_parser = object)]
+    metadata: Option<Value>,
     /// Why it ended like that; not-applicable needs one.
     #[arg(long, value_name = "TEXT")]
     reason: Option<String>,
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err("it is no object".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
@@ -43,7 +55,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         log_url: arguments.log_url,
         sequence: arguments.sequence,
         attempt: arguments.attempt,
-        metadata: None,
+        metadata: arguments.metadata,
         reason: arguments.reason,
     };
     let run = repo.report_check(&request).await?;

@@ -4,7 +4,7 @@ use docstore_models::CheckState;
 
 use crate::{
     Failure,
-    cli::JsonOption,
+    cli::{JsonOption, YesOption},
     output::{Table, printable},
     remote::{find_branch, instead_of_status},
     session::Session,
@@ -33,7 +33,12 @@ enum Action {
     /// Require a check of every commit.
     Require(Requirement),
     /// No longer require a check.
-    Release(Requirement),
+    Release {
+        #[command(flatten)]
+        requirement: Requirement,
+        #[command(flatten)]
+        yes: YesOption,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -122,8 +127,9 @@ async fn requirements(session: &mut Session<'_>, action: Action) -> Result<(), F
             let (name, branches) = (printable(&required.check_name), printable(&required.branch_pattern));
             session.say(format!("Check '{name}' is required on branches '{branches}'"));
         }
-        Action::Release(Requirement { name, branches }) => {
+        Action::Release { requirement: Requirement { name, branches }, yes } => {
             let pattern = branches.as_deref().unwrap_or("*");
+            session.confirm(&format!("No longer require check '{name}' on branches '{pattern}'?"), yes.yes)?;
             let not_found = || format!("check '{name}' is not required on branches '{pattern}'");
             repo.delete_required_check(&name, branches.as_deref())
                 .await

@@ -2,7 +2,13 @@ use std::fs;
 
 use clap::Args;
 
-use crate::{Failure, cli::YesOption, failure::About, output::printable, session::Session};
+use crate::{
+    Failure,
+    cli::{JsonOption, YesOption},
+    failure::About,
+    output::printable,
+    session::Session,
+};
 
 /// Move files that are not versioned out of the way, into .ds/backup.
 ///
@@ -14,14 +20,20 @@ pub(crate) struct Arguments {
     dry_run: bool,
     #[command(flatten)]
     yes: YesOption,
+    #[command(flatten)]
+    json: JsonOption,
 }
 
 pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<(), Failure> {
     let workspace = session.locked_workspace()?;
     let scan = super::scan(session, &workspace)?;
     let new = workspace.changes(&scan).new;
-    for path in &new {
-        session.print(printable(path));
+    if arguments.json.json {
+        session.print_json(&new)?;
+    } else {
+        for path in &new {
+            session.print(printable(path));
+        }
     }
     if new.is_empty() || arguments.dry_run {
         return Ok(());
@@ -42,6 +54,8 @@ pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<()
             }
         }
     }
-    session.say(format!("Moved {} files to {}", new.len(), backup.display()));
+    if !arguments.json.json {
+        session.say(format!("Moved {} files to {}", new.len(), backup.display()));
+    }
     Ok(())
 }

@@ -1,8 +1,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use docstore_client::{IssueQuery, RepoClient};
 use docstore_models::{
-    CloseIssueRequest, CloseReason, CreateIssueRequest, Issue, IssueState, RefType, UpdateIssueRequest,
+    CloseIssueRequest, CloseReason, CreateIssueRequest, Issue, IssueComment, IssueRef, IssueState, RefType,
+    UpdateIssueRequest,
 };
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::{
@@ -99,6 +101,13 @@ enum Action {
 
 #[derive(Debug, Subcommand)]
 enum CommentAction {
+    /// List the comments on an issue, oldest first.
+    List {
+        /// The number of the issue.
+        number: String,
+        #[command(flatten)]
+        json: JsonOption,
+    },
     /// Add a comment.
     Add {
         /// The number of the issue.
@@ -148,8 +157,20 @@ struct ListOptions {
     /// Only those that have this label.
     #[arg(long)]
     label: Option<String>,
+    /// Those that are tied to this commit, open or not.
+    #[arg(long, value_name = "SEQUENCE", conflicts_with_all = ["state", "author", "label"])]
+    commit: Option<i64>,
     #[command(flatten)]
     json: JsonOption,
+}
+
+/// An issue with what goes with it, as JSON.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    issue: &'a Issue,
+    comments: Vec<IssueComment>,
+    refs: Vec<IssueRef>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -179,10 +200,12 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
         Action::Show { number, json } => {
             let issue = find(&repo, parse(&number)?).await?;
+            let (comments, refs) = (repo.issue_comments(issue.number).await?, repo.issue_refs(issue.number).await?);
+            let detail = Detail { issue: &issue, comments, refs };
             if json.json {
-                return session.print_json(&issue);
+                return session.print_json(&detail);
             }
-            show(session, &repo, &issue).await?;
+            show(session, detail);
         }
         Action::Edit { number, title, body, labels, no_labels } => {
             let number = parse(&number)?;
@@ -245,12 +268,18 @@ async fn list(session: &mut Session<'_>, repo: &RepoClient, options: ListOptions
         label: options.label,
         ..IssueQuery::default()
     };
-    let issues = repo.issues(&query).await?;
+    let issues = match options.commit {
+        Some(sequence) => repo.commit_issues(sequence).await.map_err(|error| no_commit(error, sequence))?,
+        None => repo.issues(&query).await?,
+    };
     if options.json.json {
         return session.print_json(&issues);
     }
     if issues.is_empty() {
-        session.say(format!("No {word}issues"));
+        match options.commit {
+            Some(sequence) => session.say(format!("No issues for commit {sequence}")),
+            None => session.say(format!("No {word}issues")),
+        }
         return Ok(());
     }
     let columns = [("NUMBER", 6), ("TITLE", 40), ("AUTHOR", 30), ("STATE", 8), ("CREATED", 0)];
@@ -268,8 +297,7 @@ async fn list(session: &mut Session<'_>, repo: &RepoClient, options: ListOptions
     Ok(())
 }
 
-async fn show(session: &mut Session<'_>, repo: &RepoClient, issue: &Issue) -> Result<(), Failure> {
-    let (comments, refs) = (repo.issue_comments(issue.number).await?, repo.issue_refs(issue.number).await?);
+fn show(session: &mut Session<'_>, Detail { issue, comments, refs }: Detail<'_>) {
     session.print(format!("Issue #{}: {}", issue.number, printable(&issue.title)));
     session.print(format!("State:   {}", issue.state.as_str()));
     session.print(format!("Author:  {}", printable(&issue.author)));
@@ -286,13 +314,7 @@ async fn show(session: &mut Session<'_>, repo: &RepoClient, issue: &Issue) -> Re
     }
     if !comments.is_empty() {
         session.print(format!("\nComments ({}):", comments.len()));
-        for comment in comments {
-            let date = comment.created_at.to_utc().format("%Y-%m-%d");
-            let author = printable(&comment.author);
-            let body = printable_lines(&comment.body).replace('\n', "\n    ");
-            session.print(format!("  [{date}] {author}: {body}"));
-            session.print(format!("    id: {}", comment.id));
-        }
+        show_comments(session, &comments);
     }
     if !refs.is_empty() {
         session.print(format!("\nRefs ({}):", refs.len()));
@@ -300,7 +322,16 @@ async fn show(session: &mut Session<'_>, repo: &RepoClient, issue: &Issue) -> Re
             session.print(format!("  {}: {}", one.ref_type.as_str(), printable(&one.ref_id)));
         }
     }
-    Ok(())
+}
+
+fn show_comments(session: &mut Session<'_>, comments: &[IssueComment]) {
+    for comment in comments {
+        let date = comment.created_at.to_utc().format("%Y-%m-%d");
+        let author = printable(&comment.author);
+        let body = printable_lines(&comment.body).replace('\n', "\n    ");
+        session.print(format!("  [{date}] {author}: {body}"));
+        session.print(format!("    id: {}", comment.id));
+    }
 }
 
 async fn comment(
@@ -310,6 +341,19 @@ async fn comment(
     action: CommentAction,
 ) -> Result<(), Failure> {
     match action {
+        CommentAction::List { number, json } => {
+            let number = parse(&number)?;
+            let comments = repo.issue_comments(number).await.map_err(|error| not_found(error, number))?;
+            if json.json {
+                return session.print_json(&comments);
+            }
+            if comments.is_empty() {
+                // Of an issue that is not there, there is an empty list as well.
+                find(repo, number).await?;
+                session.say(format!("No comments on issue #{number}"));
+            }
+            show_comments(session, &comments);
+        }
         CommentAction::Add { number, body } => {
             let number = parse(&number)?;
             let body = body.written(session, workspace, "")?;
@@ -372,6 +416,10 @@ fn comment_id(id: &str) -> Result<Uuid, Failure> {
 
 fn not_found(error: docstore_client::Error, number: i64) -> Failure {
     instead_of_status(error, 404, || format!("issue #{number} not found"))
+}
+
+fn no_commit(error: docstore_client::Error, sequence: i64) -> Failure {
+    instead_of_status(error, 404, || format!("commit {sequence} not found"))
 }
 
 fn no_comment(error: docstore_client::Error, number: i64, id: Uuid) -> Failure {

@@ -14,6 +14,7 @@ pub(crate) mod comments;
 pub(crate) mod commit;
 pub(crate) mod completions;
 pub(crate) mod config;
+pub(crate) mod context;
 pub(crate) mod diff;
 pub(crate) mod events;
 pub(crate) mod import_git;
@@ -68,6 +69,7 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
         Command::Pull(arguments) => Box::pin(pull::run(session, arguments)).await,
         Command::Merge(arguments) => Box::pin(merge::run(session, arguments)).await,
         Command::Why(arguments) => Box::pin(why::run(session, arguments)).await,
+        Command::Context(arguments) => Box::pin(context::run(session, arguments)).await,
         Command::Policy(arguments) => Box::pin(policy::run(session, arguments)).await,
         Command::Rebase(arguments) => Box::pin(rebase::run(session, arguments)).await,
         Command::Resolve(arguments) => Box::pin(resolve::run(session, arguments)).await,

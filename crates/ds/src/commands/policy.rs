@@ -7,8 +7,9 @@ use std::{
 
 use clap::{Args, Subcommand, ValueEnum};
 use docstore_client::VerdictQuery;
-use docstore_models::{PolicySource, ReplayRequest, ReplayResponse, Verdict, VerdictOutcome};
+use docstore_models::{PolicySource, ReplayRequest, ReplayResponse, VerdictOutcome};
 use docstore_policy::{CaseFile, Limits, POLICY_DIRECTORY, Policy, STARTER, is_policy, run_cases};
+use serde::Serialize;
 
 use crate::{
     Exit, Failure,
@@ -42,6 +43,8 @@ enum Action {
     Test {
         /// Only these files.
         files: Vec<PathBuf>,
+        #[command(flatten)]
+        json: JsonOption,
     },
     /// Try the policies here on past decisions of the server: which would have ended otherwise.
     Replay {
@@ -126,7 +129,7 @@ enum OrgAction {
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
     match arguments.action {
         Action::Init { force } => init(session, force),
-        Action::Test { files } => test(session, &files),
+        Action::Test { files, json } => test(session, &files, json),
         Action::Replay { files, last, json } => replay(session, &files, last, json).await,
         Action::Verdicts { branch, outcome, limit, json } => {
             verdicts(session, branch.as_deref(), outcome.map(Into::into), limit, json).await
@@ -152,15 +155,31 @@ fn init(session: &mut Session<'_>, force: bool) -> Result<(), Failure> {
     Ok(())
 }
 
-fn test(session: &mut Session<'_>, files: &[PathBuf]) -> Result<(), Failure> {
+/// How tests of policies ended, as JSON.
+#[derive(Default, Serialize)]
+struct TestReport {
+    passed: usize,
+    failed: Vec<TestFailure>,
+}
+
+#[derive(Serialize)]
+struct TestFailure {
+    /// The policy, or the file with its cases.
+    file: String,
+    /// The case; none when the policy itself cannot be used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<String>,
+    message: String,
+}
+
+fn test(session: &mut Session<'_>, files: &[PathBuf], json: JsonOption) -> Result<(), Failure> {
     let workspace = session.workspace()?;
-    let (mut passed, mut failed) = (0, 0);
+    let mut report = TestReport::default();
     for PolicySource { file, source } in sources(session, &workspace, files)? {
         let policy = match Policy::compile(&file, &source) {
             Ok(policy) => policy,
             Err(error) => {
-                session.print(printable(&error.to_string()));
-                failed += 1;
+                report.failed.push(TestFailure { file, case: None, message: error.to_string() });
                 continue;
             }
         };
@@ -173,16 +192,29 @@ fn test(session: &mut Session<'_>, files: &[PathBuf]) -> Result<(), Failure> {
         let text = fs::read_to_string(&path).map_err(|error| unusable(&beside, &error))?;
         let cases: CaseFile = serde_json::from_str(&text).map_err(|error| unusable(&beside, &error))?;
         let failures = run_cases(&policy, &cases.cases, &Limits::default());
-        for failure in &failures {
-            session.print(format!("{beside}: {}: {}", printable(&failure.name), printable(&failure.message)));
-        }
-        failed += failures.len();
-        passed += cases.cases.len() - failures.len();
+        report.passed += cases.cases.len() - failures.len();
+        report.failed.extend(failures.into_iter().map(|failure| TestFailure {
+            file: beside.clone(),
+            case: Some(failure.name),
+            message: failure.message,
+        }));
     }
+    if json.json {
+        session.print_json(&report)?;
+    } else {
+        for TestFailure { file, case, message } in &report.failed {
+            // What cannot be used says itself in which file.
+            let place = case.as_ref().map_or_else(String::new, |case| format!("{file}: {}: ", printable(case)));
+            session.print(format!("{place}{}", printable(message)));
+        }
+    }
+    let (failed, passed) = (report.failed.len(), report.passed);
     if failed > 0 {
         return Err(Failure::new(format!("{failed} failed, {passed} passed")).exit(Exit::Policy));
     }
-    session.say(format!("{passed} passed"));
+    if !json.json {
+        session.say(format!("{passed} passed"));
+    }
     Ok(())
 }
 
@@ -237,16 +269,7 @@ async fn verdicts(
 ) -> Result<(), Failure> {
     let workspace = session.workspace()?;
     let repo = session.repo(&workspace)?;
-    let mut verdicts: Vec<Verdict> = Vec::new();
-    while verdicts.len() < limit as usize {
-        let left = limit - u32::try_from(verdicts.len()).unwrap_or(limit);
-        let after = verdicts.last().map(|verdict| verdict.id);
-        let page = repo.verdicts(&VerdictQuery { branch, outcome, limit: Some(left.min(PAGE)), after }).await?;
-        if page.is_empty() {
-            break;
-        }
-        verdicts.extend(page);
-    }
+    let verdicts = repo.verdicts(&VerdictQuery { branch, outcome, limit: Some(limit), after: None }).await?;
     if json.json {
         return session.print_json(&verdicts);
     }

@@ -1,7 +1,10 @@
 use clap::{Args, Subcommand, ValueEnum};
 use docstore_client::{ProposalQuery, RepoClient};
-use docstore_models::{CreateProposalRequest, ErrorCode, Proposal, ProposalState, UpdateProposalRequest};
+use docstore_models::{CreateProposalRequest, ErrorCode, Issue, Proposal, ProposalState, UpdateProposalRequest};
+use serde::Serialize;
 use uuid::Uuid;
+
+use super::merge;
 
 use crate::{
     Failure,
@@ -57,6 +60,13 @@ enum Action {
         #[command(flatten)]
         description: DescriptionOptions,
     },
+    /// Merge the branch of a proposal into main, as `ds merge` does.
+    Merge {
+        /// The id; the open one of the workspace's branch by default.
+        id: Option<String>,
+        #[command(flatten)]
+        options: merge::Options,
+    },
     /// Give a proposal up.
     Close {
         /// The id.
@@ -86,6 +96,14 @@ impl DescriptionOptions {
             None => Ok(self.description),
         }
     }
+}
+
+/// A proposal with what it is tied to, as JSON.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    proposal: &'a Proposal,
+    issues: Vec<Issue>,
 }
 
 #[derive(Debug, Args)]
@@ -125,14 +143,24 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
         Action::List(options) => list(session, &repo, options).await?,
         Action::Show { id, json } => {
-            let proposal = match id {
-                Some(id) => find(&repo, &id).await?,
-                None => open_one(&repo, workspace.branch()).await?,
-            };
+            let proposal = find_or_open(&repo, id.as_deref(), workspace.branch()).await?;
+            let issues = repo.proposal_issues(proposal.id).await?;
+            let detail = Detail { proposal: &proposal, issues };
             if json.json {
-                return session.print_json(&proposal);
+                return session.print_json(&detail);
             }
-            show(session, &repo, &proposal).await?;
+            show(session, &detail);
+        }
+        Action::Merge { id, options } => {
+            let proposal = find_or_open(&repo, id.as_deref(), workspace.branch()).await?;
+            if proposal.state != ProposalState::Open {
+                return Err(Failure::conflict(format!("the proposal is {}", proposal.state.as_str())));
+            }
+            if proposal.base_branch != docstore_models::MAIN_BRANCH {
+                let base = printable(&proposal.base_branch).into_owned();
+                return Err(Failure::new(format!("it is meant for '{base}', and branches are merged into main only")));
+            }
+            merge::run(session, merge::Arguments { branch: Some(proposal.branch), options }).await?;
         }
         Action::Edit { id, title, description } => {
             let mut request = UpdateProposalRequest { title, description: description.given(session)? };
@@ -194,7 +222,7 @@ async fn list(session: &mut Session<'_>, repo: &RepoClient, options: ListOptions
     Ok(())
 }
 
-async fn show(session: &mut Session<'_>, repo: &RepoClient, proposal: &Proposal) -> Result<(), Failure> {
+fn show(session: &mut Session<'_>, Detail { proposal, issues }: &Detail<'_>) {
     session.print(format!("Proposal {}: {}", proposal.id, printable(&proposal.title)));
     session.print(format!("State:   {}", proposal.state.as_str()));
     session.print(format!("Branch:  {} -> {}", printable(&proposal.branch), printable(&proposal.base_branch)));
@@ -203,14 +231,20 @@ async fn show(session: &mut Session<'_>, repo: &RepoClient, proposal: &Proposal)
     if let Some(description) = &proposal.description {
         session.print(format!("\n{}", printable_lines(description)));
     }
-    let issues = repo.proposal_issues(proposal.id).await?;
     if !issues.is_empty() {
         session.print(format!("\nIssues ({}):", issues.len()));
         for issue in issues {
             session.print(format!("  #{} {} ({})", issue.number, printable(&issue.title), issue.state.as_str()));
         }
     }
-    Ok(())
+}
+
+/// The proposal of an id, or the open one of a branch.
+async fn find_or_open(repo: &RepoClient, id: Option<&str>, branch: &str) -> Result<Proposal, Failure> {
+    match id {
+        Some(id) => find(repo, id).await,
+        None => open_one(repo, branch).await,
+    }
 }
 
 async fn find(repo: &RepoClient, id: &str) -> Result<Proposal, Failure> {

@@ -1,7 +1,12 @@
 use clap::{Args, Subcommand};
 use docstore_models::Role;
 
-use crate::{Failure, cli::JsonOption, output::Table, session::Session};
+use crate::{
+    Failure,
+    cli::{JsonOption, YesOption},
+    output::Table,
+    session::Session,
+};
 
 /// Show and change who may do what in the repo.
 #[derive(Debug, Args)]
@@ -28,6 +33,8 @@ enum Action {
     Delete {
         /// Who.
         identity: String,
+        #[command(flatten)]
+        yes: YesOption,
     },
 }
 
@@ -51,8 +58,10 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
             session.repo(&workspace)?.set_role(&identity, parsed).await?;
             session.say(format!("Set role '{parsed}' for '{identity}'"));
         }
-        Action::Delete { identity } => {
-            session.repo(&workspace)?.delete_role(&identity).await?;
+        Action::Delete { identity, yes } => {
+            let repo = session.repo(&workspace)?;
+            session.confirm(&format!("Take the role of '{identity}' in {} away?", repo.name()), yes.yes)?;
+            repo.delete_role(&identity).await?;
             session.say(format!("Deleted role for '{identity}'"));
         }
     }

@@ -2,7 +2,7 @@ use std::{fs, io::Read, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use clap::{Args, Subcommand};
-use docstore_models::{SecretMetadata, SetSecretRequest};
+use docstore_models::{BranchPattern, SecretMetadata, SetSecretRequest};
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::{
@@ -162,16 +162,30 @@ fn read_value(session: &mut Session<'_>, stdin: bool, file: Option<PathBuf>) -> 
 }
 
 fn list(session: &mut Session<'_>, secrets: &[SecretMetadata]) {
-    let columns = [("NAME", 24), ("SIZE", 6), ("UPDATED", 27), ("LAST_USED", 27), ("DESCRIPTION", 0)];
+    let mut columns = vec![("NAME", 24), ("SIZE", 6), ("UPDATED", 27), ("LAST_USED", 27)];
+    // Most secrets are for all jobs; the columns of the original are kept for them.
+    let bound = secrets.iter().any(|secret| secret.branches.is_some() || secret.checks.is_some());
+    if bound {
+        columns.extend([("BRANCHES", 20), ("CHECKS", 20)]);
+    }
+    columns.push(("DESCRIPTION", 0));
     let mut table = Table::new("  ", &columns);
     for secret in secrets {
-        table.row(&[
-            &secret.name,
-            &secret.size_bytes.to_string(),
-            &secret.updated_at.unwrap_or(secret.created_at).to_string(),
-            &secret.last_used_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
-            &secret.description,
-        ]);
+        let mut row = vec![
+            secret.name.clone(),
+            secret.size_bytes.to_string(),
+            secret.updated_at.unwrap_or(secret.created_at).to_string(),
+            secret.last_used_at.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+        ];
+        if bound {
+            let branches =
+                secret.branches.as_ref().map(|all| all.iter().map(BranchPattern::as_str).collect::<Vec<_>>());
+            let everything = || "*".to_owned();
+            row.push(branches.map_or_else(everything, |all| all.join(",")));
+            row.push(secret.checks.as_ref().map_or_else(everything, |all| all.join(",")));
+        }
+        row.push(secret.description.clone());
+        table.row(&row.iter().map(String::as_str).collect::<Vec<_>>());
     }
     session.print_table(&table);
 }

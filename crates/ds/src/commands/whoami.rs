@@ -1,6 +1,5 @@
 use clap::Args;
-use docstore_client::Client;
-use docstore_models::{Grant, PresentedToken, Right};
+use docstore_models::{Grant, PresentedToken, Right, TokenScope};
 use serde::Serialize;
 
 use super::token::scope_text;
@@ -21,9 +20,6 @@ pub(crate) struct Arguments {
     json: JsonOption,
 }
 
-/// How many rights are asked for at once.
-const PAGE: u32 = 100;
-
 #[derive(Serialize)]
 struct Identity {
     server: String,
@@ -43,7 +39,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let client = session.client(&server, author.as_deref())?;
     match client.whoami().await {
         Ok(answer) => {
-            let rights = if arguments.can { Some(rights(&client).await?) } else { None };
+            let rights = if arguments.can { Some(client.rights().await?) } else { None };
             let identity = Identity {
                 signed_in: answer.via != "development",
                 identity: answer.identity.into(),
@@ -96,7 +92,13 @@ fn print(session: &mut Session<'_>, identity: &Identity, json: JsonOption) -> Re
         session.print(format!("by a token for {}, until {until}", printable(&scope_text(&token.scope))));
     }
     if let Some(rights) = &identity.rights {
-        let mut table = Table::new("  ", &[("REPO", 30), ("ROLE", 10), ("GIVEN BY", 0)]);
+        let mut columns = vec![("REPO", 30), ("ROLE", 10)];
+        let cut = identity.token.is_some();
+        if cut {
+            columns.push(("ONLY FOR", 30));
+        }
+        columns.push(("GIVEN BY", 0));
+        let mut table = Table::new("  ", &columns);
         for right in rights {
             let given_by = match right.granted_by {
                 Grant::Role => "a role in the repo",
@@ -104,21 +106,18 @@ fn print(session: &mut Session<'_>, identity: &Identity, json: JsonOption) -> Re
                 Grant::OrgMember => "being a member of the org",
                 Grant::GlobalAdmin => "being the global admin, as the repo has no admin",
             };
-            table.row(&[&right.repo, right.role.as_str(), given_by]);
+            let only_for = right.actions.as_ref().map(|actions| {
+                let scope = TokenScope { actions: actions.clone(), repos: None, branches: right.branches.clone() };
+                scope_text(&scope)
+            });
+            let mut row = vec![right.repo.as_str(), right.role.as_str()];
+            if cut {
+                row.push(only_for.as_deref().unwrap_or("?"));
+            }
+            row.push(given_by);
+            table.row(&row);
         }
         session.print_table(&table);
     }
     Ok(())
-}
-
-async fn rights(client: &Client) -> Result<Vec<Right>, Failure> {
-    let mut rights: Vec<Right> = Vec::new();
-    loop {
-        let page = client.rights(Some(PAGE), rights.last().map(|right| right.repo.as_str())).await?;
-        let full = page.len() >= PAGE as usize;
-        rights.extend(page);
-        if !full {
-            return Ok(rights);
-        }
-    }
 }
