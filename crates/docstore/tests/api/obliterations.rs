@@ -375,33 +375,33 @@ async fn sides_conflict_or_not_as_before_whatever_of_them_is_gone() {
     insta::assert_snapshot!(told, @r#"
     # gone: base
     POST /repos/default/default/-/merge {"branch":"gone-on-base"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout gone-on-base && ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-base"}
       409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-1","main_version_id":"ID-2","path":"both"}],"error":"the branch conflicts with main"}
     GET /repos/default/default/-/branch/gone-on-base/why
-      200 {"branch":"gone-on-base","head_sequence":2,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
+      200 {"branch":"gone-on-base","head_sequence":2,"mergeable":false,"policies":[],"requirements":[{"command":"ds checkout gone-on-base && ds rebase","kind":"conflict","what":"gone-on-base and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-base","expected_main_head":3,"resolutions":[{"content":"Y2hvc2VuIGZvciBiYXNl","path":"both"}]}
       200 {"base_sequence":3,"commits_replayed":1,"head_sequence":5}
     POST /repos/default/default/-/merge {"branch":"gone-on-base"}
       200 {"sequence":6}
     # gone: main
     POST /repos/default/default/-/merge {"branch":"gone-on-main"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-3","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-3","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout gone-on-main && ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-main"}
       409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-3","main_version_id":"ID-4","path":"both"}],"error":"the branch conflicts with main"}
     GET /repos/default/default/-/branch/gone-on-main/why
-      200 {"branch":"gone-on-main","head_sequence":8,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
+      200 {"branch":"gone-on-main","head_sequence":8,"mergeable":false,"policies":[],"requirements":[{"command":"ds checkout gone-on-main && ds rebase","kind":"conflict","what":"gone-on-main and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-main","expected_main_head":9,"resolutions":[{"content":"Y2hvc2VuIGZvciBtYWlu","path":"both"}]}
       200 {"base_sequence":9,"commits_replayed":1,"head_sequence":11}
     POST /repos/default/default/-/merge {"branch":"gone-on-main"}
       200 {"sequence":12}
     # gone: branch
     POST /repos/default/default/-/merge {"branch":"gone-on-branch"}
-      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-5","main_version_id":"ID-6","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
+      409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-5","main_version_id":"ID-6","path":"both"}],"error":"the branch conflicts with main","requirements":[{"command":"ds checkout gone-on-branch && ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-branch"}
       409 {"code":"MERGE_CONFLICT","conflicts":[{"branch_version_id":"ID-5","main_version_id":"ID-6","path":"both"}],"error":"the branch conflicts with main"}
     GET /repos/default/default/-/branch/gone-on-branch/why
-      200 {"branch":"gone-on-branch","head_sequence":14,"mergeable":false,"policies":[],"requirements":[{"command":"ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
+      200 {"branch":"gone-on-branch","head_sequence":14,"mergeable":false,"policies":[],"requirements":[{"command":"ds checkout gone-on-branch && ds rebase","kind":"conflict","what":"gone-on-branch and main both changed: both","who":["role:maintainer"]}]}
     POST /repos/default/default/-/rebase {"branch":"gone-on-branch","expected_main_head":15,"resolutions":[{"content":"Y2hvc2VuIGZvciBicmFuY2g=","path":"both"}]}
       200 {"base_sequence":15,"commits_replayed":1,"head_sequence":17}
     POST /repos/default/default/-/merge {"branch":"gone-on-branch"}

@@ -173,7 +173,21 @@ async fn who_may_not_merge_is_told_who_may_and_what_else_is_missing() {
     for body in [json!({"branch": "none"}), json!({"branch": "main"}), json!({}), json!({"branch": 7}), json!([])] {
         told.post(&writer, &format!("{REPO}/merge"), &body).await;
     }
-    insta::assert_snapshot!(told, @"");
+    insta::assert_snapshot!(told, @r#"
+    POST /repos/default/default/-/merge {"branch":"--force"}
+      403 {"code":"FORBIDDEN","error":"forbidden","requirements":[{"command":"ds ready -- --force","kind":"draft","what":"the branch is a draft; somebody must say that it is ready","who":["role:writer"]},{"command":"ds merge -- --force","kind":"role","what":"merging takes the role maintainer; yours is writer","who":["role:maintainer"]}]}
+    # of what is not there, and of what is no request, nothing is told
+    POST /repos/default/default/-/merge {"branch":"none"}
+      403 {"code":"FORBIDDEN","error":"forbidden"}
+    POST /repos/default/default/-/merge {"branch":"main"}
+      403 {"code":"FORBIDDEN","error":"forbidden"}
+    POST /repos/default/default/-/merge {}
+      403 {"code":"FORBIDDEN","error":"forbidden"}
+    POST /repos/default/default/-/merge {"branch":7}
+      403 {"code":"FORBIDDEN","error":"forbidden"}
+    POST /repos/default/default/-/merge []
+      403 {"code":"FORBIDDEN","error":"forbidden"}
+    "#);
 }
 
 #[tokio::test]

@@ -327,8 +327,8 @@ async fn what_was_obliterated_is_missed_by_nobody() {
 
       env: not shown, its content was obliterated
     ann$ ds verify --content
-    seq 1     OK    ID-3  change main
-    seq 2     OK    ID-4  change main
+    seq 1     OK    ID-2  change main
+    seq 2     OK    ID-3  change main
     Content of 1 files matches
     warning: 1 file not verified: obliterated on the server
     ann$ ds pull
