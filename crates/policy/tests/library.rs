@@ -172,6 +172,15 @@ fn cases() -> Vec<(Value, Vec<&'static str>, Vec<&'static str>)> {
             vec!["lib.checks_passed", "lib.checks_passed_for({\"build\"})"],
             vec![],
         ),
+        (
+            json!({"branch": "a b"}),
+            vec![
+                "lib.word(\"x/1\") == \"x/1\"",
+                "lib.word(input.branch) == \"'a b'\"",
+                "lib.option(\"--branch\", \"-x\") == \"--branch=-x\"",
+            ],
+            vec!["lib.option(\"--branch\", input.branch) == \"--branch a b\""],
+        ),
     ]
 }
 
