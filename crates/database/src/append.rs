@@ -7,7 +7,12 @@ use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Result, branches::LockedBranch, event_log::NewEvent};
+use crate::{
+    Result,
+    branches::LockedBranch,
+    contents::{ContentColumns, ContentHash, ContentRow, NewContent, hash_of, lost_blob, placing_contents},
+    event_log::NewEvent,
+};
 
 /// Draws numbers for new commits, ascending. Drawn under the lock, they are higher than all numbers on the branch.
 ///
@@ -51,12 +56,58 @@ pub struct NewCommit {
 pub struct NewChange {
     /// The path.
     pub path: String,
-    /// The content inside; none deletes the file.
-    pub content_id: Option<i64>,
+    /// What is in the file from now on.
+    pub content: ChangedContent,
     /// The mode as a number.
     pub mode: i32,
     /// The media type.
     pub content_type: Option<String>,
+}
+
+/// What is in a file that changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangedContent {
+    /// Nothing: it is deleted.
+    Deleted,
+    /// A content that the repo has, by its id inside.
+    Stored(i64),
+    /// One of those that are stored with the commits, by its hash.
+    New(ContentHash),
+}
+
+impl From<Option<i64>> for ChangedContent {
+    fn from(content_id: Option<i64>) -> Self {
+        content_id.map_or(Self::Deleted, Self::Stored)
+    }
+}
+
+/// What to append.
+#[derive(Clone, Copy, Debug)]
+pub struct Append<'a> {
+    /// Where the branch starts from afterwards.
+    pub footing: Footing,
+    /// The commits, ascending.
+    pub commits: &'a [NewCommit],
+    /// The contents that come with them.
+    pub contents: &'a [NewContent],
+    /// Who brings the contents.
+    pub brought_by: &'a str,
+    /// The paths for which it matters what is in their way.
+    pub created: &'a [&'a str],
+    /// What to log.
+    pub events: &'a [NewEvent],
+}
+
+/// What came of an append.
+#[derive(Clone, Debug, Default)]
+pub struct Appended {
+    /// Those of the new contents that the repo has now, in no order. The others were obliterated: the transaction must not
+    /// commit, since files that need them would be deleted by it.
+    pub contents: Vec<ContentRow>,
+    /// Whether one of the created paths may now be a file and a directory at once: whether a file was ever at one of its
+    /// directories, or below it, on the branch or on `main`. Hardly ever is that so, and then
+    /// [`files_in_the_way`](crate::commits::files_in_the_way) knows.
+    pub crowded: bool,
 }
 
 /// Where the branch starts from after the append.
@@ -70,26 +121,18 @@ pub struct Footing {
     pub parent_sequence: i64,
 }
 
-/// Appends commits to a locked branch, moves its head, logs events, and notes which checks the new head has to have: one
-/// statement, whatever the number of files, and one more when checks are required.
-///
-/// Answers whether one of the `created` paths may now be a file and a directory at once: whether a file was ever at one
-/// of its directories, or below it, on the branch or on `main`. Hardly ever is that so, and then
-/// [`files_in_the_way`](crate::commits::files_in_the_way) knows.
+/// Stores contents, appends commits to a locked branch, moves its head, logs events, and notes which checks the new head
+/// has to have: one statement, whatever the number of files, and one more when checks are required.
 ///
 /// # Errors
-/// When the database cannot answer.
+/// When the database cannot answer; [`Error::Contention`](crate::Error::Contention) when a blob was deleted before it was
+/// named.
 pub async fn append_commits(
     connection: &mut PgConnection,
     locked: &LockedBranch,
-    footing: Footing,
-    commits: &[NewCommit],
-    created: &[&str],
-    events: &[NewEvent],
-) -> Result<bool> {
-    let Some(last) = commits.last() else { return Ok(false) };
-    let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
-    let directories: Vec<&str> = directories.into_iter().collect();
+    Append { footing, commits, contents, brought_by, created, events }: Append<'_>,
+) -> Result<Appended> {
+    let Some(last) = commits.last() else { return Ok(Appended::default()) };
     let mut rows = CommitColumns::default();
     let mut changes = ChangeColumns::default();
     let mut parent = footing.parent_sequence;
@@ -106,31 +149,33 @@ pub async fn append_commits(
             }
         }
     }
+    let contents = ContentColumns::from(contents);
     let events = crate::event_log::EventColumns::from(events);
-    let found = sqlx::query!(
-        r#"
-        WITH given AS (
+    let in_the_way = Surroundings::of(created);
+    let found = placing_contents!(
+        locked.repo_id,
+        brought_by,
+        contents,
+        r#",
+        given AS (
             SELECT *
             FROM unnest(
-                $14::text[], $15::bigint[], $16::bigint[], $17::bigint[], $18::integer[], $19::text[], $20::uuid[],
-                $21::boolean[]
-            ) AS given (path, sequence, superseded_by, content_id, mode, content_type, change_id, is_first)
+                $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bytea[], $25::integer[], $26::text[],
+                $27::uuid[], $28::boolean[]
+            ) AS given (path, sequence, superseded_by, content_id, content_hash, mode, content_type, change_id, is_first)
         ),
         superseded AS (
             UPDATE file_changes old
             SET superseded_by = given.sequence
             FROM given
-            CROSS JOIN LATERAL (
-                SELECT f.sequence
+            -- By its place: joined by its key, the planner may look through all that the path ever was, for each.
+            WHERE given.is_first AND old.ctid = (
+                SELECT f.ctid
                 FROM file_changes f
-                WHERE f.branch_id = $1 AND f.path = given.path COLLATE "C"
+                WHERE f.branch_id = $8 AND f.path = given.path COLLATE "C"
                 ORDER BY f.sequence DESC
                 LIMIT 1
-            ) latest
-            WHERE given.is_first
-                AND old.branch_id = $1
-                AND old.path = given.path COLLATE "C"
-                AND old.sequence = latest.sequence
+            )
         ),
         new_commits AS (
             INSERT INTO commits (
@@ -138,12 +183,12 @@ pub async fn append_commits(
                 created_at, commit_hash, file_count, replayed_from, imported_from, pushed_by
             )
             SELECT
-                n.sequence, $2, $1, n.parent_sequence, $3, $4, n.message, n.author,
+                n.sequence, $1, $8, n.parent_sequence, $9, $10, n.message, n.author,
                 n.created_at, n.commit_hash, n.file_count, n.replayed_from, n.imported_from,
                 n.pushed_by
             FROM unnest(
-                $5::bigint[], $6::bigint[], $7::text[], $8::text[], $9::timestamptz[], $10::bytea[], $11::bigint[],
-                $12::bigint[], $13::text[], $29::text[]
+                $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::timestamptz[], $16::bytea[],
+                $17::bigint[], $18::bigint[], $19::text[], $29::text[]
             ) AS n (
                 sequence, parent_sequence, message, author, created_at, commit_hash, file_count, replayed_from,
                 imported_from, pushed_by
@@ -153,48 +198,48 @@ pub async fn append_commits(
             INSERT INTO file_changes (
                 branch_id, path, sequence, superseded_by, content_id, mode, content_type, change_id
             )
-            SELECT $1, path, sequence, superseded_by, content_id, mode, content_type, change_id FROM given
+            SELECT
+                $8, given.path, given.sequence, given.superseded_by, coalesce(given.content_id, placed.id), given.mode,
+                given.content_type, given.change_id
+            FROM given
+            LEFT JOIN placed ON placed.content_hash = given.content_hash
         ),
         logged AS (
             INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit)
             SELECT e.event_id, e.subject, e.repo_id, e.type, e.payload, e.audit
-            FROM unnest($22::uuid[], $23::text[], $24::bigint[], $25::text[], $26::text[], $31::boolean[])
+            FROM unnest($30::uuid[], $31::text[], $32::bigint[], $33::text[], $34::text[], $35::boolean[])
                 AS e (event_id, subject, repo_id, type, payload, audit)
         ),
         moved AS (
             UPDATE branches
-            SET head_sequence = $27, head_hash = $28, base_sequence = $3, floor_sequence = $4
-            WHERE id = $1
+            SET head_sequence = $36, head_hash = $37, base_sequence = $9, floor_sequence = $10
+            WHERE id = $8
         )
         SELECT
-            EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $2) AS "requires_checks!",
+            array_agg(placed.id) AS ids,
+            array_agg(placed.content_hash) AS hashes,
+            array_agg(placed.version_id) AS version_ids,
+            array_agg(placed.size) AS sizes,
+            coalesce(bool_or(placed.lost), false) AS "lost!",
+            EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $1) AS "requires_checks!",
             EXISTS (
                 SELECT 1
-                FROM unnest(ARRAY[$1, (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)])
-                    AS line (branch_id)
-                CROSS JOIN unnest($30::text[]) AS asked (directory)
-                CROSS JOIN LATERAL (
-                    SELECT 1 FROM file_changes f
-                    WHERE f.branch_id = line.branch_id AND f.path = asked.directory COLLATE "C"
-                    LIMIT 1
-                ) found
-            ) OR EXISTS (
-                SELECT 1
-                FROM unnest(ARRAY[$1, (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)])
-                    AS line (branch_id)
-                CROSS JOIN unnest($32::text[]) AS asked (path)
+                FROM unnest($38::text[], $39::text[]) AS asked (low, high)
+                CROSS JOIN unnest(
+                    ARRAY[$8, (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)]
+                ) AS line (branch_id)
                 CROSS JOIN LATERAL (
                     SELECT 1 FROM file_changes f
                     WHERE f.branch_id = line.branch_id
-                        AND f.path >= (asked.path || '/') COLLATE "C"
-                        AND f.path < (asked.path || '0') COLLATE "C"
+                        AND f.path >= asked.low COLLATE "C"
+                        AND f.path <= asked.high COLLATE "C"
                     ORDER BY f.path
                     LIMIT 1
                 ) found
             ) AS "crowded!"
+        FROM placed
         "#,
         locked.branch.id,
-        locked.repo_id,
         footing.base_sequence,
         footing.floor_sequence,
         &rows.sequence,
@@ -210,28 +255,60 @@ pub async fn append_commits(
         &changes.sequence,
         &changes.superseded_by as &[Option<i64>],
         &changes.content_id as &[Option<i64>],
+        &changes.content_hash as &[Option<&[u8]>],
         &changes.mode,
         &changes.content_type as &[Option<&str>],
         &changes.change_id,
         &changes.is_first,
+        &rows.pushed_by as &[Option<&str>],
         &events.event_id,
         &events.subject as &[&str],
         &events.repo_id as &[Option<i64>],
         &events.event_type as &[&str],
         &events.payload as &[&str],
+        &events.audit,
         last.sequence,
         last.commit_hash,
-        &rows.pushed_by as &[Option<&str>],
-        &directories as &[&str],
-        &events.audit,
-        created as &[&str],
+        &in_the_way.low,
+        &in_the_way.high,
     )
     .fetch_one(&mut *connection)
     .await?;
+    if found.lost {
+        return Err(lost_blob());
+    }
     if found.requires_checks {
         expect_checks(connection, locked, last.sequence).await?;
     }
-    Ok(found.crowded)
+    let placed = found.ids.into_iter().flatten().zip(found.hashes.into_iter().flatten());
+    let placed = placed.zip(found.version_ids.into_iter().flatten().zip(found.sizes.into_iter().flatten()));
+    let contents =
+        placed.map(|((id, hash), (version_id, size))| ContentRow { id, hash: hash_of(&hash), version_id, size });
+    Ok(Appended { contents: contents.collect(), crowded: found.crowded })
+}
+
+/// Where a file would be in the way of new ones: ranges of paths, both ends included.
+#[derive(Default)]
+struct Surroundings {
+    low: Vec<String>,
+    high: Vec<String>,
+}
+
+impl Surroundings {
+    fn of(created: &[&str]) -> Self {
+        let mut surroundings = Self::default();
+        let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
+        for directory in directories {
+            surroundings.low.push(directory.to_owned());
+            surroundings.high.push(directory.to_owned());
+        }
+        for path in created {
+            surroundings.low.push(format!("{path}/"));
+            // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
+            surroundings.high.push(format!("{path}0"));
+        }
+        surroundings
+    }
 }
 
 /// Notes which checks the new head of a locked branch has to have. A requirement is made while the repo is locked alone
@@ -295,6 +372,7 @@ struct ChangeColumns<'a> {
     sequence: Vec<i64>,
     superseded_by: Vec<Option<i64>>,
     content_id: Vec<Option<i64>>,
+    content_hash: Vec<Option<&'a [u8]>>,
     mode: Vec<i32>,
     content_type: Vec<Option<&'a str>>,
     change_id: Vec<Uuid>,
@@ -306,7 +384,13 @@ impl<'a> ChangeColumns<'a> {
         self.path.push(&change.path);
         self.sequence.push(sequence);
         self.superseded_by.push(None);
-        self.content_id.push(change.content_id);
+        let (id, hash) = match &change.content {
+            ChangedContent::Deleted => (None, None),
+            ChangedContent::Stored(id) => (Some(*id), None),
+            ChangedContent::New(hash) => (None, Some(hash.as_slice())),
+        };
+        self.content_id.push(id);
+        self.content_hash.push(hash);
         self.mode.push(change.mode);
         self.content_type.push(change.content_type.as_deref());
         self.change_id.push(Uuid::new_v4());

@@ -94,52 +94,57 @@ pub struct NewContent {
     pub bytes: NewBytes,
 }
 
-/// Stores contents, each hash once. A content that another transaction stores at the same time is taken from there.
-/// Deletions that were scheduled for the blobs now named are called off. Answers all contents asked for, in no order, but
-/// for those that were obliterated: they are not stored. The repo is held, so that nothing is obliterated meanwhile.
-///
-/// # Errors
-/// When the database cannot answer; [`Error::Contention`] when a blob was deleted before it was named.
-pub async fn store_contents(
-    connection: &mut PgConnection,
-    repo_id: i64,
-    created_by: &str,
-    contents: &[NewContent],
-) -> Result<Vec<ContentRow>> {
-    let mut hashes = Vec::with_capacity(contents.len());
-    let mut versions = Vec::with_capacity(contents.len());
-    let mut sizes = Vec::with_capacity(contents.len());
-    let mut keys: Vec<Option<&str>> = Vec::with_capacity(contents.len());
-    let mut bytes: Vec<Option<&[u8]>> = Vec::with_capacity(contents.len());
-    for content in contents {
-        hashes.push(content.hash.to_vec());
-        versions.push(Uuid::new_v4());
-        sizes.push(content.size);
-        match &content.bytes {
-            NewBytes::Inline(inline) => {
-                keys.push(None);
-                bytes.push(Some(inline));
-            }
-            NewBytes::Blob(key) => {
-                keys.push(Some(key));
-                bytes.push(None);
-            }
+/// Contents as columns of a statement.
+#[derive(Default)]
+pub(crate) struct ContentColumns<'a> {
+    pub(crate) hash: Vec<&'a [u8]>,
+    pub(crate) version_id: Vec<Uuid>,
+    pub(crate) size: Vec<i64>,
+    pub(crate) blob_key: Vec<Option<&'a str>>,
+    pub(crate) bytes: Vec<Option<&'a [u8]>>,
+}
+
+impl<'a> From<&'a [NewContent]> for ContentColumns<'a> {
+    fn from(contents: &'a [NewContent]) -> Self {
+        let mut columns = Self::default();
+        for content in contents {
+            let (key, bytes) = match &content.bytes {
+                NewBytes::Inline(bytes) => (None, Some(bytes.as_slice())),
+                NewBytes::Blob(key) => (Some(key.as_str()), None),
+            };
+            columns.hash.push(&content.hash);
+            columns.version_id.push(Uuid::new_v4());
+            columns.size.push(content.size);
+            columns.blob_key.push(key);
+            columns.bytes.push(bytes);
         }
+        columns
     }
-    let rows = sqlx::query!(
-        r#"
-        WITH given AS (
+}
+
+/// A statement of a repo that is held, so that nothing is obliterated meanwhile, and that begins with storing contents,
+/// each hash once. What follows finds them in `placed`, in no order: `id`, `content_hash`, `version_id`, `size`, and
+/// whether the blob was `lost`, that is, deleted before it was named. A content that another transaction stores at the
+/// same time is taken from there. Deletions that were scheduled for the blobs now named are called off. What was
+/// obliterated is not stored and not in `placed`.
+///
+/// Parameters 1 to 7 are those of the contents; those of what follows begin at 8.
+macro_rules! placing_contents {
+    ($repo_id:expr, $created_by:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query!(
+            r#"
+        WITH given_contents AS (
             SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
-                AS given (hash, version_id, size, blob_key)
+                AS given_contents (hash, version_id, size, blob_key)
         ),
         obliterated AS (
             SELECT o.content_hash
-            FROM given
+            FROM given_contents given
             JOIN obliterations o ON o.repo_id = $1 AND o.content_hash = given.hash
         ),
         known AS (
             SELECT c.id, c.content_hash, c.version_id, c.size
-            FROM given
+            FROM given_contents given
             JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
             WHERE NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
             -- One that is being cleared away is waited for, and then stored anew.
@@ -148,7 +153,7 @@ pub async fn store_contents(
         stored AS (
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
             SELECT $1, given.hash, given.version_id, given.size, given.blob_key, $2
-            FROM given
+            FROM given_contents given
             WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.content_hash = given.hash)
                 AND NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
             ORDER BY given.hash
@@ -165,36 +170,67 @@ pub async fn store_contents(
             WHERE small.bytes IS NOT NULL
         ),
         called_off AS (
-            DELETE FROM blob_deletions d USING stored, given
+            DELETE FROM blob_deletions d USING stored, given_contents given
             WHERE given.version_id = stored.version_id AND d.blob_key = given.blob_key
             RETURNING d.blob_key
+        ),
+        placed AS (
+            SELECT id, content_hash, version_id, size, false AS lost FROM known
+            UNION ALL
+            SELECT
+                id, content_hash, version_id, size,
+                -- A blob of ours whose deletion is no longer scheduled was deleted already. (Not EXISTS, which would look
+                -- through all that is given for each that is stored.)
+                stored.version_id IN (SELECT given.version_id FROM given_contents given WHERE given.blob_key IS NOT NULL)
+                    AND stored.blob_key NOT IN (SELECT called_off.blob_key FROM called_off)
+            FROM stored
         )
-        SELECT
-            id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!",
-            false AS "lost!"
-        FROM known
-        UNION ALL
-        SELECT
-            id, content_hash, version_id, size,
-            -- A blob of ours whose deletion is no longer scheduled was deleted already. (Not EXISTS, which would look
-            -- through all that is given for each that is stored.)
-            stored.version_id IN (SELECT given.version_id FROM given WHERE given.blob_key IS NOT NULL)
-                AND stored.blob_key NOT IN (SELECT called_off.blob_key FROM called_off)
-        FROM stored
-        "#,
+            "# + $then,
+            $repo_id,
+            $created_by,
+            &$contents.hash as &[&[u8]],
+            &$contents.version_id,
+            &$contents.size,
+            &$contents.blob_key as &[Option<&str>],
+            &$contents.bytes as &[Option<&[u8]>],
+            $($argument),*
+        )
+    };
+}
+pub(crate) use placing_contents;
+
+/// What is answered when a blob was deleted before it was named: the upload took longer than its blob may go unnamed, and has
+/// to be made again.
+pub(crate) fn lost_blob() -> Error {
+    Error::Contention(sqlx::Error::RowNotFound)
+}
+
+/// Stores contents of a repo that is held, each hash once. Answers all contents asked for, in no order, but for those that
+/// were obliterated: they are not stored.
+///
+/// # Errors
+/// When the database cannot answer; [`Error::Contention`] when a blob was deleted before it was named.
+pub async fn store_contents(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    created_by: &str,
+    contents: &[NewContent],
+) -> Result<Vec<ContentRow>> {
+    let contents = ContentColumns::from(contents);
+    let rows = placing_contents!(
         repo_id,
         created_by,
-        &hashes,
-        &versions,
-        &sizes,
-        &keys as &[Option<&str>],
-        &bytes as &[Option<&[u8]>],
+        contents,
+        r#"
+        SELECT
+            id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!", lost AS "lost!"
+        FROM placed
+        "#
     )
     .fetch_all(connection)
     .await?;
     if rows.iter().any(|row| row.lost) {
-        // The upload took longer than its blob may go unnamed. It has to be made again.
-        return Err(Error::Contention(sqlx::Error::RowNotFound));
+        return Err(lost_blob());
     }
     Ok(rows
         .into_iter()

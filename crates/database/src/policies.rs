@@ -63,6 +63,69 @@ pub async fn policy_files(executor: impl PgExecutor<'_>, main_id: i64, limit: i6
         .collect())
 }
 
+/// The policies that judge what comes to `main`.
+#[derive(Clone, Debug, Default)]
+pub struct PoliciesInForce {
+    /// Those of the org, by name: the name and the text.
+    pub of_org: Vec<(String, String)>,
+    /// Those at the head of `main`, by path.
+    pub of_main: Vec<MainFile>,
+}
+
+/// The policies of an org and those at the head of `main`, of these at most so many: one question, since it is asked
+/// while `main` is locked.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn policies_in_force(
+    executor: impl PgExecutor<'_>,
+    org_id: i64,
+    main_id: i64,
+    limit: i64,
+) -> Result<PoliciesInForce> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            name AS "name!", source, NULL::bigint AS content_id, NULL::bytea AS content_hash, NULL::bigint AS size,
+            NULL::boolean AS obliterated
+        FROM org_policies
+        WHERE org_id = $1
+        UNION ALL
+        (
+            SELECT f.path, NULL, c.id, c.content_hash, c.size, c.obliterated
+            FROM file_changes f
+            JOIN contents c ON c.id = f.content_id
+            WHERE f.branch_id = $2
+                AND f.superseded_by IS NULL
+                AND f.content_id IS NOT NULL
+                -- The character after the slash is 0.
+                AND f.path > '.docstore/policy/'
+                AND f.path < '.docstore/policy0'
+                AND f.path LIKE '%.rego'
+            ORDER BY f.path
+            LIMIT $3
+        )
+        ORDER BY 1
+        "#,
+        org_id,
+        main_id,
+        limit,
+    )
+    .fetch_all(executor)
+    .await?;
+    let mut policies = PoliciesInForce::default();
+    for row in rows {
+        match (row.source, row.content_id, row.content_hash, row.size, row.obliterated) {
+            (Some(source), ..) => policies.of_org.push((row.name, source)),
+            (None, Some(content_id), Some(hash), Some(size), Some(obliterated)) => {
+                policies.of_main.push(MainFile { path: row.name, content_id, hash: hash_of(&hash), size, obliterated });
+            }
+            _ => {}
+        }
+    }
+    Ok(policies)
+}
+
 /// Those of the paths that are files at the head of `main`. The cost is that of the paths.
 ///
 /// # Errors

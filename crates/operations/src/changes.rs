@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use docstore_blobs::BlobKey;
 use docstore_database::{
-    append::{Footing, NewChange, NewCommit, append_commits},
+    append::{Append, Appended, ChangedContent, Footing, NewChange, NewCommit, append_commits},
     branches::LockedBranch,
     commits::files_in_the_way,
     contents::{
@@ -134,14 +134,18 @@ pub(crate) struct PlannedChange {
 /// Changes whose contents are ready to be stored in the transaction of the commit.
 #[derive(Default)]
 pub(crate) struct Plan {
+    /// What is to be stored.
     new_contents: Vec<NewContent>,
+    /// What the repo has.
     known: HashMap<ContentHash, ContentRow>,
+    /// What was known before the repo was held, and may have been obliterated since.
+    looked_up: Vec<ContentHash>,
     /// What the request only named.
     named: Vec<ContentHash>,
 }
 
 impl Plan {
-    /// The content of a change; none for a deletion.
+    /// The stored content of a change; none for a deletion.
     pub(crate) fn content(&self, change: &PlannedChange) -> Option<&ContentRow> {
         change.hash.as_ref().and_then(|hash| self.known.get(hash))
     }
@@ -150,7 +154,11 @@ impl Plan {
     pub(crate) fn row(&self, change: &PlannedChange) -> NewChange {
         NewChange {
             path: change.path.clone(),
-            content_id: self.content(change).map(|content| content.id),
+            content: match (change.hash, self.content(change)) {
+                (None, _) => ChangedContent::Deleted,
+                (Some(_), Some(stored)) => ChangedContent::Stored(stored.id),
+                (Some(hash), None) => ChangedContent::New(hash),
+            },
             mode: change.mode.to_i32(),
             content_type: change.content_type.clone(),
         }
@@ -232,6 +240,7 @@ impl Operations {
             if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
                 for row in known {
                     new.remove(&row.hash);
+                    plan.looked_up.push(row.hash);
                     plan.known.insert(row.hash, row);
                 }
             }
@@ -259,33 +268,57 @@ impl Operations {
         Ok((planned, plan))
     }
 
-    /// Stores what is new of a plan; afterwards every content of it can be looked up. The repo is held.
+    /// Stores what is new of a plan before it is appended, for whoever has to read it first. The repo is held.
     ///
     /// # Errors
     /// `CONTENT_REFUSED` for what was obliterated.
-    pub(crate) async fn store(
+    pub(crate) async fn store_early(
         &self,
         write: &mut Write,
         plan: &mut Plan,
-        (repo_id, created_by): (i64, &str),
+        repo_id: i64,
         planned: &[PlannedChange],
     ) -> Result<()> {
-        // What was looked up before the repo was held may have been obliterated since.
-        let looked_up: Vec<ContentHash> = plan.known.keys().copied().collect();
-        if !looked_up.is_empty() {
-            let marks = obliterations_of(&mut *write.transaction, repo_id, &looked_up).await?;
-            if !marks.is_empty() {
-                let gone: Vec<ContentHash> = marks.iter().flat_map(|mark| parse_hash(&mark.content_hash)).collect();
-                return Err(Error::ContentRefused { paths: paths_of(planned.iter(), &gone), obliterated: marks });
-            }
-        }
+        self.check_looked_up(write, plan, repo_id, planned).await?;
         if plan.new_contents.is_empty() {
             return Ok(());
         }
         let new_contents = std::mem::take(&mut plan.new_contents);
-        for row in store_contents(&mut write.transaction, repo_id, created_by, &new_contents).await? {
-            plan.known.insert(row.hash, row);
+        let stored =
+            store_contents(&mut write.transaction, repo_id, &write.identity, &new_contents).await?;
+        self.take_stored(plan, repo_id, new_contents, stored, planned).await
+    }
+
+    /// Refuses what was looked up before the repo was held and has been obliterated since.
+    async fn check_looked_up(
+        &self,
+        write: &mut Write,
+        plan: &mut Plan,
+        repo_id: i64,
+        planned: &[PlannedChange],
+    ) -> Result<()> {
+        let looked_up = std::mem::take(&mut plan.looked_up);
+        if looked_up.is_empty() {
+            return Ok(());
         }
+        let marks = obliterations_of(&mut *write.transaction, repo_id, &looked_up).await?;
+        if marks.is_empty() {
+            return Ok(());
+        }
+        let gone: Vec<ContentHash> = marks.iter().flat_map(|mark| parse_hash(&mark.content_hash)).collect();
+        Err(Error::ContentRefused { paths: paths_of(planned.iter(), &gone), obliterated: marks })
+    }
+
+    /// Takes over what was stored of a plan; what was not stored was obliterated.
+    async fn take_stored(
+        &self,
+        plan: &mut Plan,
+        repo_id: i64,
+        new_contents: Vec<NewContent>,
+        stored: Vec<ContentRow>,
+        planned: &[PlannedChange],
+    ) -> Result<()> {
+        plan.known.extend(stored.into_iter().map(|row| (row.hash, row)));
         let refused: Vec<NewContent> =
             new_contents.into_iter().filter(|content| !plan.known.contains_key(&content.hash)).collect();
         if refused.is_empty() {
@@ -312,25 +345,35 @@ impl Operations {
         self.content_refused(repo_id, &hashes, paths).await
     }
 
-    /// Appends commits of a plan to a locked branch. `outcome` is what they make of each path, when that may be refused
-    /// because a path would be a file and a directory at once.
+    /// Appends commits of a plan to a locked branch, and stores their contents; afterwards every content of the plan can be
+    /// looked up. `planned` is what they make of each path, when that may be refused because a path would be a file and a
+    /// directory at once.
     ///
     /// # Errors
-    /// `CONTENT_MISSING` with the contents to upload again, when some that the request only names were cleared away after
-    /// they were looked up; a conflict with a file in the way.
+    /// `CONTENT_REFUSED` for what was obliterated; `CONTENT_MISSING` with the contents to upload again, when some that the
+    /// request only names were cleared away after they were looked up; a conflict with a file in the way.
     pub(crate) async fn append(
         &self,
         write: &mut Write,
         locked: &LockedBranch,
         footing: Footing,
         commits: &[NewCommit],
-        plan: &Plan,
-        outcome: &[PlannedChange],
+        plan: &mut Plan,
+        planned: &[PlannedChange],
     ) -> Result<()> {
-        let events = write.take_events();
+        self.check_looked_up(write, plan, locked.repo_id, planned).await?;
         let created: Vec<&str> =
-            outcome.iter().filter(|change| change.hash.is_some()).map(|change| change.path.as_str()).collect();
-        match append_commits(&mut write.transaction, locked, footing, commits, &created, &events).await {
+            planned.iter().filter(|change| change.hash.is_some()).map(|change| change.path.as_str()).collect();
+        let new_contents = std::mem::take(&mut plan.new_contents);
+        let append = Append {
+            footing,
+            commits,
+            contents: &new_contents,
+            brought_by: &write.identity,
+            created: &created,
+            events: &std::mem::take(&mut write.events),
+        };
+        let Appended { contents, crowded } = match append_commits(&mut write.transaction, locked, append).await {
             Err(error) if error.is_constraint("file_changes_content_id_fkey") => {
                 let there: HashSet<ContentHash> = find_contents(self.pool(), locked.repo_id, &plan.named)
                     .await?
@@ -340,25 +383,25 @@ impl Operations {
                     .collect();
                 let gone: Vec<String> =
                     plan.named.iter().filter(|hash| !there.contains(*hash)).map(hex::encode).collect();
-                Err(if gone.is_empty() { error.into() } else { Error::ContentMissing(gone) })
+                return Err(if gone.is_empty() { error.into() } else { Error::ContentMissing(gone) });
             }
-            Err(error) => Err(error.into()),
-            Ok(false) => Ok(()),
-            // What was in the way before and is deleted by the same commits is so no more.
-            Ok(true) => {
-                let found =
-                    files_in_the_way(&mut *write.transaction, &locked.branch, locked.repo_id, &created, &[]).await?;
-                match found.first() {
-                    None => Ok(()),
-                    Some((path, in_the_way)) => Err(Error::refused(
-                        ErrorCode::Conflict,
-                        format!(
-                            "'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'",
-                            locked.branch.name
-                        ),
-                    )),
-                }
-            }
+            appended => appended?,
+        };
+        self.take_stored(plan, locked.repo_id, new_contents, contents, planned).await?;
+        if !crowded {
+            return Ok(());
+        }
+        // What was in the way before and is deleted by the same commits is so no more.
+        let found = files_in_the_way(&mut *write.transaction, &locked.branch, locked.repo_id, &created, &[]).await?;
+        match found.first() {
+            None => Ok(()),
+            Some((path, in_the_way)) => Err(Error::refused(
+                ErrorCode::Conflict,
+                format!(
+                    "'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'",
+                    locked.branch.name
+                ),
+            )),
         }
     }
 

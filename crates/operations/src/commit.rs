@@ -76,11 +76,10 @@ impl Operations {
         }
         expect_head(&locked, change.expected_head)?;
         end_wish_of_another(&mut write, writer, &locked).await?;
-        self.store(&mut write, &mut plan, (repo_id, writer.identity()), &planned).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
             Some(
-                self.pass_gate_directly(&mut write, writer, GateAction::Commit, &locked, &planned, &plan, reason)
+                self.pass_gate_directly(&mut write, writer, GateAction::Commit, &locked, &planned, &mut plan, reason)
                     .await?,
             )
         } else {
@@ -115,7 +114,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        self.append(&mut write, &locked, footing, &commits, &plan, &planned).await?;
+        self.append(&mut write, &locked, footing, &commits, &mut plan, &planned).await?;
         if let Some(passage) = passage {
             passage.keep(&mut write, writer, sequence).await?;
         }

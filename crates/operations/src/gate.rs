@@ -298,10 +298,10 @@ impl Operations {
         })))
     }
 
-    /// Asks whether a commit or an import may move `main`, whose contents are stored already.
+    /// Asks whether a commit or an import may move `main`. Contents that have to be read for that are stored.
     ///
     /// # Errors
-    /// Those of [`Self::pass_gate`], and `POLICY_INVALID`.
+    /// Those of [`Self::pass_gate`], `POLICY_INVALID`, and `CONTENT_REFUSED`.
     #[expect(clippy::too_many_arguments, reason = "what a commit is made of")]
     pub(crate) async fn pass_gate_directly(
         &self,
@@ -310,9 +310,12 @@ impl Operations {
         action: GateAction,
         main: &LockedBranch,
         changes: &[PlannedChange],
-        plan: &Plan,
+        plan: &mut Plan,
         override_reason: Option<&str>,
     ) -> Result<Passage> {
+        if changes.iter().any(|change| is_policy(&change.path) || is_owners_file(&change.path)) {
+            self.store_early(write, plan, main.repo_id, changes).await?;
+        }
         let arriving = changes.iter().filter_map(|change| {
             let content = plan.content(change)?;
             let path = change.path.clone();

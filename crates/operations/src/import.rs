@@ -136,11 +136,10 @@ impl Operations {
         end_wish_of_another(&mut write, admin, &locked).await?;
         let outcome = outcome(&planned);
         check_clashes(&outcome)?;
-        self.store(&mut write, &mut plan, (repo_id, admin.identity()), &outcome).await?;
         let passage = if change.branch == MAIN_BRANCH {
             let reason = change.override_reason.as_deref();
             Some(
-                self.pass_gate_directly(&mut write, admin, GateAction::Import, &locked, &outcome, &plan, reason)
+                self.pass_gate_directly(&mut write, admin, GateAction::Import, &locked, &outcome, &mut plan, reason)
                     .await?,
             )
         } else {
@@ -179,7 +178,7 @@ impl Operations {
             floor_sequence: locked.branch.floor_sequence,
             parent_sequence: locked.branch.head_sequence,
         };
-        self.append(&mut write, &locked, footing, &commits, &plan, &outcome).await?;
+        self.append(&mut write, &locked, footing, &commits, &mut plan, &outcome).await?;
         if let Some(passage) = passage {
             passage.keep(&mut write, admin, head_sequence).await?;
         }

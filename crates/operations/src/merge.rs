@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use docstore_database::{
     Transaction,
-    append::{Footing, NewChange, append_commits, draw_sequences},
+    append::{Append, Footing, NewChange, append_commits, draw_sequences},
     branches::{self, BranchRow, LockedBranch, lock_branch},
     commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
     policies::MainFile,
@@ -190,7 +190,9 @@ async fn append_merge(
     chain.push(head, rows, &hashes);
     let (commits, _) = chain.finish();
     let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
-    append_commits(&mut write.transaction, main, footing, &commits, &[], &[]).await?;
+    let append =
+        Append { footing, commits: &commits, contents: &[], brought_by: &actor.identity, created: &[], events: &[] };
+    append_commits(&mut write.transaction, main, append).await?;
     Ok(sequence)
 }
 
@@ -208,7 +210,7 @@ pub(crate) fn rows_of(changes: &[LatestChange]) -> (Vec<NewChange>, Vec<Option<S
         .map(|change| {
             let row = NewChange {
                 path: change.path.clone(),
-                content_id: change.content_id,
+                content: change.content_id.into(),
                 mode: change.mode.to_i32(),
                 content_type: change.content_type.clone(),
             };

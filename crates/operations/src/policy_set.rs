@@ -214,10 +214,12 @@ impl Operations {
             Ok(policy) => set.policies.push((policy, org)),
             Err(error) => set.broken.push((error, org)),
         };
-        for policy in policies::org_policies(&mut **transaction, org_id).await? {
-            take(self.checked_org_policy(org_id, &policy.name, policy.source).await?, true);
+        let most = MAIN_POLICIES_MAX as i64 + 1;
+        let in_force = policies::policies_in_force(&mut **transaction, org_id, main_id, most).await?;
+        for (name, source) in in_force.of_org {
+            take(self.checked_org_policy(org_id, &name, source).await?, true);
         }
-        let files = policies::policy_files(&mut **transaction, main_id, MAIN_POLICIES_MAX as i64 + 1).await?;
+        let files = in_force.of_main;
         if let Some(error) = too_many_policies(&files) {
             take(Err(error), false);
             return Ok(set);

@@ -108,7 +108,8 @@ impl Operations {
             }
             if !resolutions.is_empty() {
                 head_sequence = numbers.next().unwrap_or_default();
-                self.store(&mut write, &mut plan, (repo_id, maintainer.identity()), &resolutions).await?;
+                // What is in the way was asked above, of the branch as it will be.
+                self.store_early(&mut write, &mut plan, repo_id, &resolutions).await?;
                 let rows = resolutions.iter().map(|change| plan.row(change)).collect();
                 let hashes: Vec<Option<String>> =
                     resolutions.iter().map(|change| change.hash.map(hex::encode)).collect();
@@ -130,7 +131,7 @@ impl Operations {
                 floor_sequence: branch.branch.head_sequence.max(branch.branch.floor_sequence),
                 parent_sequence: base_sequence,
             };
-            self.append(&mut write, &branch, footing, &commits, &plan, &[]).await?;
+            self.append(&mut write, &branch, footing, &commits, &mut plan, &[]).await?;
         }
         let event = EventData::BranchRebased {
             repo: maintainer.repo().to_owned(),

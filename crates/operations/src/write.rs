@@ -43,9 +43,10 @@ pub(crate) enum Begun<T> {
 /// The transaction of one write.
 pub(crate) struct Write {
     pub(crate) transaction: Transaction,
-    identity: String,
+    pub(crate) identity: String,
     key: Option<IdempotencyKey>,
-    events: Vec<NewEvent>,
+    /// Noted so far, to be logged with the change.
+    pub(crate) events: Vec<NewEvent>,
     now: DateTime<Utc>,
 }
 
@@ -125,11 +126,6 @@ impl Write {
     pub(crate) fn note(&mut self, repo_id: Option<i64>, data: &EventData) -> Result<()> {
         self.events.push(envelope(self.now, repo_id, data)?);
         Ok(())
-    }
-
-    /// Hands over the events noted so far, to whoever logs them itself.
-    pub(crate) fn take_events(&mut self) -> Vec<NewEvent> {
-        std::mem::take(&mut self.events)
     }
 }
 
