@@ -1,9 +1,16 @@
 //! Who may do what in a repo: the facts, not the decision.
 
-use docstore_models::{FileMode, OrgRole, Role, Timestamp};
+use chrono::{DateTime, Utc};
+use docstore_models::{FileMode, MAIN_BRANCH, OrgRole, Role, Timestamp};
 use sqlx::PgExecutor;
+use uuid::Uuid;
 
-use crate::{Result, contents::stored_bytes, trees::FileRow};
+use crate::{
+    Result,
+    contents::{hash_of, stored_bytes},
+    error::timestamp,
+    trees::FileRow,
+};
 
 /// What the database knows about a repo and one identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,11 +36,11 @@ pub struct RepoFacts {
 /// Makes the facts of a row that has the columns of the SQL function `repo_facts`.
 macro_rules! facts_of {
     ($row:expr) => {
-        $crate::access::RepoFacts {
+        RepoFacts {
             repo_id: $row.repo_id,
             org_id: $row.org_id,
             name: $row.name.clone(),
-            created_at: $crate::error::timestamp($row.created_at),
+            created_at: timestamp($row.created_at),
             created_by: $row.created_by.clone(),
             explicit_role: $row.explicit_role.as_deref().and_then(|role| role.parse().ok()),
             org_role: $row.org_role.as_deref().and_then(|role| role.parse().ok()),
@@ -41,7 +48,6 @@ macro_rules! facts_of {
         }
     };
 }
-pub(crate) use facts_of;
 
 /// The facts about a live repo and an identity.
 ///
@@ -114,6 +120,26 @@ pub async fn facts_of_identity(
     Ok(rows.into_iter().map(|row| facts_of!(row)).collect())
 }
 
+/// The facts and a file, if there is one.
+struct RawFacts {
+    repo_id: i64,
+    org_id: i64,
+    name: String,
+    created_at: DateTime<Utc>,
+    created_by: String,
+    explicit_role: Option<String>,
+    org_role: Option<String>,
+    has_admin: bool,
+    version_id: Option<Uuid>,
+    content_hash: Option<Vec<u8>>,
+    size: Option<i64>,
+    blob_key: Option<String>,
+    bytes: Option<Vec<u8>>,
+    content_type: Option<String>,
+    mode: Option<i32>,
+    obliterated: Option<bool>,
+}
+
 /// The facts about a live repo and an identity, and one file at the head of a branch of it: the most frequent read of all
 /// in one round trip. The file is for the caller to give away only when the facts allow it.
 ///
@@ -126,13 +152,84 @@ pub async fn repo_facts_and_file(
     branch: &str,
     path: &str,
 ) -> Result<Option<(RepoFacts, Option<FileRow>)>> {
-    let row = sqlx::query!(
+    let row = if branch == MAIN_BRANCH {
+        file_of_main(executor, repo, identity, path).await?
+    } else {
+        file_of_branch(executor, repo, identity, branch, path).await?
+    };
+    Ok(row.map(|row| {
+        let facts = facts_of!(row);
+        let file = match (row.version_id, row.content_hash, row.size, row.mode) {
+            (Some(version_id), Some(hash), Some(size), Some(mode)) => Some(FileRow {
+                version_id,
+                hash: hash_of(&hash),
+                size,
+                content_type: row.content_type,
+                mode: FileMode::from_i32(mode),
+                bytes: stored_bytes(row.obliterated == Some(true), row.blob_key, row.bytes),
+                settled: false,
+            }),
+            _ => None,
+        };
+        (facts, file)
+    }))
+}
+
+/// At the head of `main`, where most reads are: no layers, so the leanest of plans.
+async fn file_of_main(
+    executor: impl PgExecutor<'_>,
+    repo: &str,
+    identity: &str,
+    path: &str,
+) -> Result<Option<RawFacts>> {
+    Ok(sqlx::query_as!(
+        RawFacts,
         r#"
         SELECT
             r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
             r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
-            f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?", f.blob_key AS "blob_key?",
-            f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?", f.obliterated AS "obliterated?"
+            f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?",
+            f.blob_key AS "blob_key?", f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?",
+            f.obliterated AS "obliterated?"
+        FROM repo_facts($1, $2) r
+        LEFT JOIN LATERAL (
+            SELECT
+                c.version_id, c.content_hash, c.size, c.blob_key, c.obliterated, stored.bytes, present.content_type,
+                present.mode
+            FROM branches m
+            JOIN file_changes present
+                ON present.branch_id = m.id
+                AND present.superseded_by IS NULL
+                AND present.content_id IS NOT NULL
+            JOIN contents c ON c.id = present.content_id
+            LEFT JOIN content_bytes stored ON stored.content_id = c.id
+            WHERE m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL AND present.path = $3
+        ) f ON true
+        "#,
+        repo,
+        identity,
+        path,
+    )
+    .fetch_optional(executor)
+    .await?)
+}
+
+async fn file_of_branch(
+    executor: impl PgExecutor<'_>,
+    repo: &str,
+    identity: &str,
+    branch: &str,
+    path: &str,
+) -> Result<Option<RawFacts>> {
+    Ok(sqlx::query_as!(
+        RawFacts,
+        r#"
+        SELECT
+            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
+            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
+            f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?",
+            f.blob_key AS "blob_key?", f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?",
+            f.obliterated AS "obliterated?"
         FROM repo_facts($1, $2) r
         LEFT JOIN LATERAL (
             SELECT
@@ -152,8 +249,7 @@ pub async fn repo_facts_and_file(
                     SELECT under.content_id, under.content_type, under.mode, 2 AS layer
                     FROM branches main
                     JOIN file_changes under ON under.branch_id = main.id
-                    WHERE b.name <> 'main'
-                        AND main.repo_id = b.repo_id
+                    WHERE main.repo_id = b.repo_id
                         AND main.name = 'main'
                         AND main.deleted_at IS NULL
                         AND under.path = $4
@@ -175,23 +271,7 @@ pub async fn repo_facts_and_file(
         path,
     )
     .fetch_optional(executor)
-    .await?;
-    Ok(row.map(|row| {
-        let facts = facts_of!(row);
-        let file = match (row.version_id, row.content_hash, row.size, row.mode) {
-            (Some(version_id), Some(hash), Some(size), Some(mode)) => Some(FileRow {
-                version_id,
-                hash: hash.as_slice().try_into().unwrap_or_default(),
-                size,
-                content_type: row.content_type,
-                mode: FileMode::from_i32(mode),
-                bytes: stored_bytes(row.obliterated == Some(true), row.blob_key, row.bytes),
-                settled: false,
-            }),
-            _ => None,
-        };
-        (facts, file)
-    }))
+    .await?)
 }
 
 /// What an identity has in a repo.

@@ -202,7 +202,9 @@ pub async fn append_commits(
                 $8, given.path, given.sequence, given.superseded_by, coalesce(given.content_id, placed.id), given.mode,
                 given.content_type, given.change_id
             FROM given
-            LEFT JOIN placed ON placed.content_hash = given.content_hash
+            FULL JOIN placed ON placed.content_hash = given.content_hash
+            -- A content without a file has none to go into. (See the contents for why the join is full.)
+            WHERE CASE WHEN given.path IS NULL THEN false ELSE true END
         ),
         logged AS (
             INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit)

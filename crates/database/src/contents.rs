@@ -146,7 +146,7 @@ macro_rules! placing_contents {
             SELECT c.id, c.content_hash, c.version_id, c.size
             FROM given_contents given
             JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
-            WHERE NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
+            WHERE given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
             -- One that is being cleared away is waited for, and then stored anew.
             FOR KEY SHARE OF c
         ),
@@ -154,8 +154,10 @@ macro_rules! placing_contents {
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
             SELECT $1, given.hash, given.version_id, given.size, given.blob_key, $2
             FROM given_contents given
-            WHERE NOT EXISTS (SELECT 1 FROM known WHERE known.content_hash = given.hash)
-                AND NOT EXISTS (SELECT 1 FROM obliterated WHERE obliterated.content_hash = given.hash)
+            -- Not EXISTS, nor a join below that could be anything but full: the planner takes all arrays for short, and would
+            -- compare each of a thousand contents with each.
+            WHERE given.hash NOT IN (SELECT known.content_hash FROM known)
+                AND given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
             ORDER BY given.hash
             -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back.
             ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
@@ -166,8 +168,9 @@ macro_rules! placing_contents {
             SELECT stored.id, small.bytes
             FROM stored
             -- Only a row that was just made has the version id that was just drawn.
-            JOIN unnest($4::uuid[], $7::bytea[]) AS small (version_id, bytes) ON small.version_id = stored.version_id
-            WHERE small.bytes IS NOT NULL
+            FULL JOIN unnest($4::uuid[], $7::bytea[]) AS small (version_id, bytes)
+                ON small.version_id = stored.version_id
+            WHERE CASE WHEN stored.id IS NULL OR small.bytes IS NULL THEN false ELSE true END
         ),
         called_off AS (
             DELETE FROM blob_deletions d USING stored, given_contents given
@@ -179,8 +182,7 @@ macro_rules! placing_contents {
             UNION ALL
             SELECT
                 id, content_hash, version_id, size,
-                -- A blob of ours whose deletion is no longer scheduled was deleted already. (Not EXISTS, which would look
-                -- through all that is given for each that is stored.)
+                -- A blob of ours whose deletion is no longer scheduled was deleted already.
                 stored.version_id IN (SELECT given.version_id FROM given_contents given WHERE given.blob_key IS NOT NULL)
                     AND stored.blob_key NOT IN (SELECT called_off.blob_key FROM called_off)
             FROM stored

@@ -81,6 +81,10 @@ impl Settings {
                 // them. Compiling them would too.
                 ("plan_cache_mode", "force_generic_plan"),
                 ("jit", "off"),
+                // None of them is large enough to gain by it, and some rely on the order in which their parts run.
+                ("max_parallel_workers_per_gather", "0"),
+                // Nor does any look the same thing up twice, which is what remembering look-ups would be for.
+                ("enable_memoize", "off"),
                 // A server that hangs inside a transaction must not keep a branch locked.
                 ("idle_in_transaction_session_timeout", "60000"),
             ])

@@ -5,15 +5,17 @@
 //! superseded_by > n)`, and the head of `main` is a partial index in path order: a page of it costs the page, however
 //! long the history is. `tree_point` (migration 1) finds base, floor and limit.
 
-use docstore_models::FileMode;
+use chrono::{DateTime, Utc};
+use docstore_models::{FileMode, MAIN_BRANCH};
 use futures::{Stream, StreamExt};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
 use crate::{
     Result,
-    access::{RepoFacts, facts_of},
-    contents::{ContentHash, StoredBytes, stored_bytes},
+    access::RepoFacts,
+    contents::{ContentHash, StoredBytes, hash_of, stored_bytes},
+    error::timestamp,
 };
 
 /// A file of a tree.
@@ -317,22 +319,66 @@ pub async fn files(
         .collect())
 }
 
-/// Makes the file of a row that may have none.
-macro_rules! tree_row {
-    ($row:expr) => {
-        match ($row.path, $row.content_id, $row.mode, $row.version_id, $row.content_hash, $row.size) {
-            (Some(path), Some(content_id), Some(mode), Some(version_id), Some(hash), Some(size)) => Some(TreeRow {
-                obliterated: $row.obliterated == Some(true),
-                path,
-                content_id,
-                version_id,
-                hash: hash.as_slice().try_into().unwrap_or_default(),
-                size,
-                mode: FileMode::from_i32(mode),
-            }),
-            _ => None,
-        }
-    };
+/// A row of a page: the first holds the facts and the head, the others a file each. Facts that came with each file would be
+/// most of what a large page sends.
+struct RawPageRow {
+    repo_id: Option<i64>,
+    org_id: Option<i64>,
+    name: Option<String>,
+    created_at: Option<DateTime<Utc>>,
+    created_by: Option<String>,
+    explicit_role: Option<String>,
+    org_role: Option<String>,
+    has_admin: Option<bool>,
+    head_sequence: Option<i64>,
+    path: Option<String>,
+    content_id: Option<i64>,
+    mode: Option<i32>,
+    version_id: Option<Uuid>,
+    content_hash: Option<Vec<u8>>,
+    size: Option<i64>,
+    obliterated: Option<bool>,
+}
+
+impl RawPageRow {
+    /// The facts of the first row.
+    fn facts(self) -> Option<(RepoFacts, Option<i64>)> {
+        let facts = RepoFacts {
+            repo_id: self.repo_id?,
+            org_id: self.org_id?,
+            name: self.name?,
+            created_at: timestamp(self.created_at?),
+            created_by: self.created_by?,
+            explicit_role: self.explicit_role.as_deref().and_then(|role| role.parse().ok()),
+            org_role: self.org_role.as_deref().and_then(|role| role.parse().ok()),
+            has_admin: self.has_admin?,
+        };
+        Some((facts, self.head_sequence))
+    }
+
+    /// The file of another row.
+    fn file(self) -> Option<TreeRow> {
+        Some(TreeRow {
+            path: self.path?,
+            content_id: self.content_id?,
+            version_id: self.version_id?,
+            hash: hash_of(&self.content_hash?),
+            size: self.size?,
+            mode: FileMode::from_i32(self.mode?),
+            obliterated: self.obliterated?,
+        })
+    }
+}
+
+/// The facts of a page and its entries.
+fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(TreeRow) -> T) -> Option<(RepoFacts, Option<Page<T>>)> {
+    let mut rows = rows.into_iter();
+    let (facts, head_sequence) = rows.next()?.facts()?;
+    let page = head_sequence.map(|head_sequence| Page {
+        head_sequence,
+        entries: rows.filter_map(RawPageRow::file).map(entry).collect(),
+    });
+    Some((facts, page))
 }
 
 /// What part of a repo somebody wants to see.
@@ -352,6 +398,12 @@ pub struct PageQuery<'a> {
     pub limit: i64,
 }
 
+impl PageQuery<'_> {
+    fn is_head_of_main(&self) -> bool {
+        self.branch == MAIN_BRANCH && self.at.is_none()
+    }
+}
+
 /// A page of a tree or of a directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page<T> {
@@ -361,8 +413,78 @@ pub struct Page<T> {
     pub entries: Vec<T>,
 }
 
+/// The statement of a page. `found` selects the facts and where to read; `page` the paths on the page, in order.
+///
+/// The order survives what follows: the contents are looked up one by one, and no statement of ours runs in parallel.
+macro_rules! facts_and_page {
+    ([$($found:tt)+], [$($page:tt)+], $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            RawPageRow,
+            "WITH found AS MATERIALIZED (" + $($found)+ + r#")
+            SELECT
+                repo_id, org_id, name, created_at, created_by, explicit_role::text, org_role::text, has_admin,
+                head_sequence, NULL::text AS path, NULL::bigint AS content_id, NULL::integer AS mode,
+                NULL::uuid AS version_id, NULL::bytea AS content_hash, NULL::bigint AS size,
+                NULL::boolean AS obliterated
+            FROM found
+            UNION ALL
+            SELECT
+                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                page.path, page.content_id, page.mode, c.version_id, c.content_hash, c.size, c.obliterated
+            FROM found
+            CROSS JOIN LATERAL ("# + $($page)+ + r#") page
+            -- How long a page is cannot be guessed, and a guess too high would read all contents.
+            CROSS JOIN LATERAL (SELECT * FROM contents WHERE contents.id = page.content_id OFFSET 0) c
+            "#,
+            $($argument),+
+        )
+    };
+}
+
+/// Its page of a directory, of the files that `files` begins to call up: `found` has what it needs.
+macro_rules! facts_and_directory {
+    ([$($found:tt)+], [$($files:tt)+], $($argument:expr),+ $(,)?) => {
+        facts_and_page!(
+            [$($found)+],
+            [
+                r#"
+                WITH RECURSIVE start AS (
+                    SELECT CASE
+                        WHEN $3 = '' THEN $7
+                        -- A control character follows nothing but the path itself, a zero everything below it.
+                        WHEN NOT $4 AND EXISTS (SELECT 1 FROM "# + $($files)+ + r#" $3, $3 || chr(1), 1))
+                        THEN greatest($3 || chr(1) COLLATE "C", $7)
+                        ELSE greatest($3 || '0' COLLATE "C", $7)
+                    END AS path
+                ),
+                child AS (
+                    SELECT first.path, first.content_id, first.mode, 1::bigint AS number
+                    FROM start
+                    CROSS JOIN LATERAL "# + $($files)+ + r#" start.path, $6, 1) first
+                    UNION ALL
+                    SELECT next.path, next.content_id, next.mode, child.number + 1
+                    FROM child
+                    CROSS JOIN LATERAL "# + $($files)+ + r#"
+                        CASE strpos(substr(child.path, length($7) + 1), '/')
+                            WHEN 0 THEN child.path || chr(1)
+                            ELSE $7 || split_part(substr(child.path, length($7) + 1), '/', 1) || '0'
+                        END,
+                        $6, 1
+                    ) next
+                    WHERE child.number < $5
+                )
+                SELECT path, content_id, mode FROM child ORDER BY number
+                "#
+            ],
+            $($argument),+
+        )
+    };
+}
+
 /// The facts about a live repo and an identity, and a page of a tree of it, in one round trip; the page is for the caller to
 /// give away only when the facts allow it. There is none when there is no such branch.
+///
+/// At the head of `main`, where most reads are, there are no layers, and the plan is the leanest.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -370,42 +492,48 @@ pub async fn repo_facts_and_tree_page(
     executor: impl PgExecutor<'_>,
     query: &PageQuery<'_>,
 ) -> Result<Option<(RepoFacts, Option<Page<TreeRow>>)>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
-            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
-            p.head_sequence,
-            page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
-            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?",
-            page.obliterated AS "obliterated?"
-        FROM repo_facts($1, $2) r
-        LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
-        LEFT JOIN LATERAL (
-            SELECT files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size, c.obliterated
-            FROM tree_files(
-                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $5, NULL, $6
-            ) files
-            JOIN contents c ON c.id = files.content_id
-            ORDER BY files.path COLLATE "C"
-        ) page ON true
-        "#,
-        query.repo,
-        query.identity,
-        query.branch,
-        query.at,
-        behind(query.after),
-        query.limit,
-    )
-    .fetch_all(executor)
-    .await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let facts = facts_of!(first);
-    let page = first.head_sequence.map(|head_sequence| Page {
-        head_sequence,
-        entries: rows.into_iter().filter_map(|row| tree_row!(row)).collect(),
-    });
-    Ok(Some((facts, page)))
+    let after = behind(query.after);
+    let rows = if query.is_head_of_main() {
+        facts_and_page!(
+            [
+                "SELECT r.*, m.id AS main_id, m.head_sequence
+                FROM repo_facts($1, $2) r
+                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"
+            ],
+            ["SELECT * FROM main_files(found.main_id, $3, NULL, $4)"],
+            query.repo,
+            query.identity,
+            after,
+            query.limit,
+        )
+        .fetch_all(executor)
+        .await?
+    } else {
+        facts_and_page!(
+            [
+                "SELECT r.*, p.*
+                FROM repo_facts($1, $2) r
+                LEFT JOIN LATERAL tree_point(r.repo_id, $5, $6) p ON true"
+            ],
+            [
+                r#"
+                SELECT * FROM tree_files(
+                    found.branch_id, found.main_id, found.base_sequence, found.floor_sequence, found.upto_sequence,
+                    found.is_head, $3, NULL, $4
+                )
+                "#
+            ],
+            query.repo,
+            query.identity,
+            after,
+            query.limit,
+            query.branch,
+            query.at,
+        )
+        .fetch_all(executor)
+        .await?
+    };
+    Ok(page_of(rows, std::convert::identity))
 }
 
 /// The same with the children of a directory, `""` being the root. The cost is that of the children listed: from each
@@ -424,80 +552,51 @@ pub async fn repo_facts_and_directory_page(
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let before = (!directory.is_empty()).then(|| behind_directory(directory));
     let after = query.after.trim_end_matches('/');
-    let rows = sqlx::query!(
-        r#"
-        SELECT
-            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
-            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
-            p.head_sequence,
-            page.path AS "path?", page.content_id AS "content_id?", page.mode AS "mode?",
-            page.version_id AS "version_id?", page.content_hash AS "content_hash?", page.size AS "size?",
-            page.obliterated AS "obliterated?"
-        FROM repo_facts($1, $2) r
-        LEFT JOIN LATERAL tree_point(r.repo_id, $3, $4) p ON true
-        LEFT JOIN LATERAL (
-            WITH RECURSIVE start AS (
-                SELECT CASE
-                    WHEN $5 = '' THEN $9
-                    -- A control character follows nothing but the path itself, a zero everything below it.
-                    WHEN NOT $6 AND EXISTS (
-                        SELECT 1
-                        FROM tree_files(
-                            p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
-                            $5, $5 || chr(1), 1
-                        )
-                    ) THEN greatest($5 || chr(1) COLLATE "C", $9)
-                    ELSE greatest($5 || '0' COLLATE "C", $9)
-                END AS path
-            ),
-            child AS (
-                SELECT found.path, found.content_id, found.mode, 1::bigint AS number
-                FROM start
-                CROSS JOIN LATERAL tree_files(
-                    p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
-                    start.path, $8, 1
-                ) found
-                UNION ALL
-                SELECT next.path, next.content_id, next.mode, child.number + 1
-                FROM child
-                CROSS JOIN LATERAL tree_files(
-                    p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head,
-                    CASE strpos(substr(child.path, length($9) + 1), '/')
-                        WHEN 0 THEN child.path || chr(1)
-                        ELSE $9 || split_part(substr(child.path, length($9) + 1), '/', 1) || '0'
-                    END,
-                    $8, 1
-                ) next
-                WHERE child.number < $7
-            )
-            SELECT
-                child.number, child.path, child.content_id, child.mode, c.version_id, c.content_hash, c.size,
-                c.obliterated
-            FROM child
-            -- One by one: how many children there are cannot be guessed, and a guess too high reads all contents.
-            CROSS JOIN LATERAL (SELECT * FROM contents WHERE contents.id = child.content_id OFFSET 0) c
-        ) page ON true
-        ORDER BY page.number
-        "#,
-        query.repo,
-        query.identity,
-        query.branch,
-        query.at,
-        after,
-        after != query.after,
-        query.limit,
-        before,
-        prefix,
-    )
-    .fetch_all(executor)
-    .await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let facts = facts_of!(first);
-    let page = first.head_sequence.map(|head_sequence| Page {
-        head_sequence,
-        entries: rows.into_iter().filter_map(|row| tree_row!(row)).map(|row| child_of(&prefix, row)).collect(),
-    });
-    Ok(Some((facts, page)))
+    let after_directory = after != query.after;
+    let rows = if query.is_head_of_main() {
+        facts_and_directory!(
+            [
+                "SELECT r.*, m.id AS main_id, m.head_sequence
+                FROM repo_facts($1, $2) r
+                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"
+            ],
+            ["main_files(found.main_id,"],
+            query.repo,
+            query.identity,
+            after,
+            after_directory,
+            query.limit,
+            before,
+            prefix,
+        )
+        .fetch_all(executor)
+        .await?
+    } else {
+        facts_and_directory!(
+            [
+                "SELECT r.*, p.*
+                FROM repo_facts($1, $2) r
+                LEFT JOIN LATERAL tree_point(r.repo_id, $8, $9) p ON true"
+            ],
+            [
+                "tree_files(
+                    found.branch_id, found.main_id, found.base_sequence, found.floor_sequence, found.upto_sequence,
+                    found.is_head,"
+            ],
+            query.repo,
+            query.identity,
+            after,
+            after_directory,
+            query.limit,
+            before,
+            prefix,
+            query.branch,
+            query.at,
+        )
+        .fetch_all(executor)
+        .await?
+    };
+    Ok(page_of(rows, |row| child_of(&prefix, row)))
 }
 
 /// The child of a directory in which a file is, at whatever depth.

@@ -1,7 +1,9 @@
-//! Trees, logs and chains, in a repo of a long history beside an empty one.
+//! Trees, logs, chains and commits, in a repo of a long history beside an empty one.
 
 use docstore_database::{
     Pool,
+    append::{Append, ChangedContent, Footing, NewChange, NewCommit, append_commits},
+    branches::lock_branch,
     commits::{chain, chain_of_branch, file_history, heads, log},
     testing::TestDatabase,
     trees::{PageQuery, repo_facts_and_directory_page, repo_facts_and_tree_page},
@@ -13,7 +15,7 @@ const FILES: i64 = 4_000;
 const COMMITS: i64 = 40_000;
 
 /// `default/default` stays empty. `default/long` has many commits of one file each; the branch `topic` was made at its
-/// head and changed half of the files since.
+/// head and changed half of the files since. All are in the directory `d`, but for one in `c`.
 async fn long_history(pool: &Pool) {
     let statements = "
         INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/long', 'system' FROM orgs;
@@ -35,6 +37,9 @@ async fn long_history(pool: &Pool) {
         SELECT b.id, 'd/' || lpad((n % {files})::text, 5, '0'), n, CASE WHEN n + {files} <= {commits} THEN n + {files} END,
             (SELECT min(id) FROM contents) + n % {files}, 33188, gen_random_uuid()
         FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
+        UNION ALL
+        SELECT b.id, 'c/alone', 1, NULL, (SELECT min(id) FROM contents), 33188, gen_random_uuid()
+        FROM branches b WHERE b.name = 'main' AND b.head_sequence > 0
         UNION ALL
         SELECT b.id, 'd/' || lpad((2 * n)::text, 5, '0'), {commits} + 1, NULL, (SELECT min(id) FROM contents) + n, 33188,
             gen_random_uuid()
@@ -64,13 +69,63 @@ async fn a_page_of_a_tree_costs_the_page() {
             // In the order of paths, and what the branch changed instead of what main has.
             let paths: Vec<&str> = page.entries.iter().map(|entry| entry.path.as_str()).collect();
             assert!(paths.is_sorted());
-            assert_eq!(paths[..2], ["d/00000", "d/00001"]);
+            assert_eq!(paths[..3], ["c/alone", "d/00000", "d/00001"]);
         }
         let mut counted = Counted::begin(&pool).await;
         let children =
             repo_facts_and_directory_page(&mut *counted.transaction, &query, "d").await.unwrap().unwrap().1.unwrap();
         counted.assert_cheap(&format!("directory of {what}"), children.entries.len(), expected).await;
+        let mut counted = Counted::begin(&pool).await;
+        let children =
+            repo_facts_and_directory_page(&mut *counted.transaction, &query, "c").await.unwrap().unwrap().1.unwrap();
+        let what = format!("a directory that ends before the tree does, of {what}");
+        counted.assert_cheap(&what, children.entries.len(), expected.min(1)).await;
     }
+}
+
+#[tokio::test]
+async fn a_commit_costs_what_it_changes() {
+    const CHANGES: i64 = 100;
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    let repo_id = repo_id(&pool, "default/long").await;
+    let content = sqlx::query_scalar("SELECT min(id) FROM contents").fetch_one(pool.sqlx()).await.unwrap();
+    let mut counted = Counted::begin(&pool).await;
+    let locked = lock_branch(&mut counted.transaction, repo_id, "main", false).await.unwrap().unwrap();
+    let changes = (0..CHANGES).map(|file| NewChange {
+        path: format!("d/{file:05}"),
+        content: ChangedContent::Stored(content),
+        mode: 33188,
+        content_type: None,
+    });
+    let commit = NewCommit {
+        sequence: COMMITS + 2,
+        message: "m".to_owned(),
+        author: "a".to_owned(),
+        created_at: locked.now,
+        commit_hash: vec![0; 32],
+        replayed_from: None,
+        imported_from: None,
+        pushed_by: None,
+        changes: changes.collect(),
+    };
+    let created: Vec<&str> = commit.changes.iter().map(|change| change.path.as_str()).collect();
+    let append = Append {
+        footing: Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: COMMITS },
+        commits: std::slice::from_ref(&commit),
+        contents: &[],
+        brought_by: "a",
+        created: &created,
+        events: &[],
+    };
+    append_commits(&mut counted.transaction, &locked, append).await.unwrap();
+    let superseded = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM file_changes WHERE superseded_by = $1")
+        .bind(commit.sequence)
+        .fetch_one(&mut *counted.transaction)
+        .await
+        .unwrap();
+    counted.assert_cheap("a commit", usize::try_from(superseded).unwrap(), CHANGES).await;
 }
 
 #[tokio::test]
