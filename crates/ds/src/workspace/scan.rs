@@ -77,11 +77,11 @@ pub(crate) fn scan(
     let (mut found, mut warnings) = walk(root)?;
     found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     found.dedup_by(|a, b| a.0 == b.0);
-    found.retain(|(path, _)| !side_files.contains(path));
-    let ignored: Vec<&String> =
-        tracked.keys().filter(|path| found.binary_search_by(|(other, _)| other.cmp(path)).is_err()).collect();
+    if !side_files.is_empty() {
+        found.retain(|(path, _)| !side_files.contains(path));
+    }
     let mut found_ignored = Vec::new();
-    for path in ignored {
+    for path in missing_from(tracked.keys(), found.iter().map(|(path, _)| path)) {
         if FilePath::parse(path.as_str()).is_ok()
             && !has_linked_parent(root, path)
             && let Some(stat) = stat_of(&root.join(path))?
@@ -89,18 +89,22 @@ pub(crate) fn scan(
             found_ignored.push((path.clone(), stat));
         }
     }
-    found.extend(found_ignored);
+    if !found_ignored.is_empty() {
+        found.extend(found_ignored);
+        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    }
 
-    let mut files = BTreeMap::new();
+    let mut known = Vec::with_capacity(found.len());
     let mut unknown = Vec::new();
+    let mut hashes = cache.hashes();
     for (path, stat) in found {
-        match cache.hash(&path, &stat) {
-            Some(hash) => {
-                files.insert(path, LocalFile { hash, mode: stat.mode, stat, text: None, settled: true });
-            }
+        match hashes.next_of(&path, &stat) {
+            Some(hash) => known.push((path, LocalFile { hash, mode: stat.mode, stat, text: None, settled: true })),
             None => unknown.push((path, stat)),
         }
     }
+    // From a sorted list a map is built at once.
+    let mut files: BTreeMap<String, LocalFile> = known.into_iter().collect();
     let hashed = unknown.len();
     for (path, file) in hash_all(root, &unknown)? {
         match file {
@@ -111,6 +115,18 @@ pub(crate) fn scan(
         }
     }
     Ok(Scan { files, warnings, hashed })
+}
+
+/// What is in the first and not in the second of two sorted lists: each is gone through once.
+fn missing_from<'a>(
+    all: impl Iterator<Item = &'a String>,
+    there: impl Iterator<Item = &'a String>,
+) -> impl Iterator<Item = &'a String> {
+    let mut there = there.peekable();
+    all.filter(move |one| {
+        while there.next_if(|other| other < one).is_some() {}
+        there.peek() != Some(one)
+    })
 }
 
 type Found = Vec<(String, Stat)>;
@@ -207,7 +223,7 @@ fn look_at(root: &Path, entry: &DirEntry) -> Result<Look, Failure> {
         return Ok(Look::Nothing);
     }
     let path = entry.path();
-    let Some(relative) = path.strip_prefix(root).ok().and_then(Path::to_str) else {
+    let Some(relative) = below(root, path) else {
         return Ok(Look::Odd(format!("'{}' is left out: its name is not UTF-8", path.display())));
     };
     #[cfg(windows)]
@@ -220,6 +236,12 @@ fn look_at(root: &Path, entry: &DirEntry) -> Result<Look, Failure> {
         None if kind.is_file() || kind.is_symlink() => Ok(Look::Nothing),
         None => Ok(Look::Odd(format!("'{relative}' is left out: it is neither a file nor a link"))),
     }
+}
+
+/// The rest of a path that begins with the root, as the walk makes them: compared as bytes, not segment by segment.
+fn below<'a>(root: &Path, path: &'a Path) -> Option<&'a str> {
+    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(root.as_os_str().as_encoded_bytes())?;
+    std::str::from_utf8(rest.strip_prefix(std::path::MAIN_SEPARATOR_STR.as_bytes()).unwrap_or(rest)).ok()
 }
 
 /// `None` when there is no file or link.
@@ -311,16 +333,20 @@ pub(crate) struct Changes {
 impl Changes {
     pub(super) fn between(tracked: &BTreeMap<String, String>, modes: &Modes, scan: &Scan) -> Self {
         let mut changes = Self::default();
+        let mut before = tracked.iter().peekable();
         for (path, file) in &scan.files {
-            match tracked.get(path) {
+            while before.next_if(|(other, _)| *other < path).is_some() {}
+            match before.next_if(|(other, _)| *other == path) {
                 None => changes.new.push(path.clone()),
-                Some(hash) if *hash != file.hash || modes.get(path).is_some_and(|mode| !same_mode(mode, file.mode)) => {
+                Some((_, hash))
+                    if *hash != file.hash || modes.get(path).is_some_and(|mode| !same_mode(mode, file.mode)) =>
+                {
                     changes.modified.push(path.clone());
                 }
                 Some(_) => {}
             }
         }
-        changes.deleted = tracked.keys().filter(|path| !scan.files.contains_key(*path)).cloned().collect();
+        changes.deleted = missing_from(tracked.keys(), scan.files.keys()).cloned().collect();
         changes
     }
 

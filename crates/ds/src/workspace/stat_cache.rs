@@ -5,7 +5,7 @@
 //! entry is kept only when the file had been left alone for longer than a tick before it was read; younger files are read
 //! again next time. (git's name for the problem is *racily clean*.)
 
-use std::{fs::Metadata, path::Path, time::SystemTime};
+use std::{cmp::Ordering, fs::Metadata, path::Path, time::SystemTime};
 
 use docstore_models::FileMode;
 use sha2::{Digest, Sha256};
@@ -110,10 +110,9 @@ impl StatCache {
         self.entries.len()
     }
 
-    /// The hash of a file that still looks the same.
-    pub(crate) fn hash(&self, path: &str, stat: &Stat) -> Option<String> {
-        let index = self.entries.binary_search_by(|entry| entry.path.as_str().cmp(path)).ok()?;
-        self.entries.get(index).filter(|entry| entry.stat == *stat).map(|entry| hex::encode(entry.hash))
+    /// The hashes of files that still look the same, for who asks in the order of paths.
+    pub(crate) fn hashes(&self) -> Hashes<'_> {
+        Hashes { rest: &self.entries }
     }
 
     /// Reads the cache; one that is missing or damaged is empty.
@@ -172,6 +171,34 @@ impl StatCache {
     }
 }
 
+/// See [`StatCache::hashes`].
+pub(crate) struct Hashes<'a> {
+    rest: &'a [Entry],
+}
+
+impl Hashes<'_> {
+    /// The hash of a file that still looks the same; what sorts before it is not asked any more.
+    pub(crate) fn next_of(&mut self, path: &str, stat: &Stat) -> Option<String> {
+        while let [first, rest @ ..] = self.rest {
+            match first.path.as_str().cmp(path) {
+                Ordering::Less => self.rest = rest,
+                Ordering::Equal => return (first.stat == *stat).then(|| hex_of(&first.hash)),
+                Ordering::Greater => return None,
+            }
+        }
+        None
+    }
+}
+
+/// Lower-case hex, written at once and not digit by digit.
+fn hex_of(hash: &[u8; 32]) -> String {
+    let mut digits = [0; 64];
+    match hex::encode_to_slice(hash, &mut digits) {
+        Ok(()) => String::from_utf8_lossy(&digits).into_owned(),
+        Err(_) => hex::encode(hash),
+    }
+}
+
 fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     let (head, tail) = rest.split_first_chunk::<N>()?;
     *rest = tail;
@@ -195,9 +222,10 @@ mod tests {
             StatCache::from_sorted([("a", stat(1), hash.as_str()), ("ü/b", stat(2), hash.as_str())].into_iter());
         let bytes = cache.encode();
         let read = StatCache::decode(&bytes).unwrap();
-        assert_eq!(read.hash("ü/b", &stat(2)), Some(hash));
-        assert_eq!(read.hash("ü/b", &stat(3)), None);
-        assert_eq!(read.hash("c", &stat(2)), None);
+        let mut hashes = read.hashes();
+        assert_eq!(hashes.next_of("c", &stat(2)), None);
+        assert_eq!(hashes.next_of("ü/b", &stat(2)), Some(hash));
+        assert_eq!(read.hashes().next_of("ü/b", &stat(3)), None);
         for cut in 0..bytes.len() {
             assert!(StatCache::decode(&bytes[..cut]).is_none(), "cut at {cut}");
             let mut flipped = bytes.clone();
