@@ -374,10 +374,8 @@ impl RawPageRow {
 fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(TreeRow) -> T) -> Option<(RepoFacts, Option<Page<T>>)> {
     let mut rows = rows.into_iter();
     let (facts, head_sequence) = rows.next()?.facts()?;
-    let page = head_sequence.map(|head_sequence| Page {
-        head_sequence,
-        entries: rows.filter_map(RawPageRow::file).map(entry).collect(),
-    });
+    let page = head_sequence
+        .map(|head_sequence| Page { head_sequence, entries: rows.filter_map(RawPageRow::file).map(entry).collect() });
     Some((facts, page))
 }
 
@@ -495,11 +493,9 @@ pub async fn repo_facts_and_tree_page(
     let after = behind(query.after);
     let rows = if query.is_head_of_main() {
         facts_and_page!(
-            [
-                "SELECT r.*, m.id AS main_id, m.head_sequence
+            ["SELECT r.*, m.id AS main_id, m.head_sequence
                 FROM repo_facts($1, $2) r
-                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"
-            ],
+                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"],
             ["SELECT * FROM main_files(found.main_id, $3, NULL, $4)"],
             query.repo,
             query.identity,
@@ -510,19 +506,15 @@ pub async fn repo_facts_and_tree_page(
         .await?
     } else {
         facts_and_page!(
-            [
-                "SELECT r.*, p.*
+            ["SELECT r.*, p.*
                 FROM repo_facts($1, $2) r
-                LEFT JOIN LATERAL tree_point(r.repo_id, $5, $6) p ON true"
-            ],
-            [
-                r#"
+                LEFT JOIN LATERAL tree_point(r.repo_id, $5, $6) p ON true"],
+            [r#"
                 SELECT * FROM tree_files(
                     found.branch_id, found.main_id, found.base_sequence, found.floor_sequence, found.upto_sequence,
                     found.is_head, $3, NULL, $4
                 )
-                "#
-            ],
+                "#],
             query.repo,
             query.identity,
             after,
@@ -555,11 +547,9 @@ pub async fn repo_facts_and_directory_page(
     let after_directory = after != query.after;
     let rows = if query.is_head_of_main() {
         facts_and_directory!(
-            [
-                "SELECT r.*, m.id AS main_id, m.head_sequence
+            ["SELECT r.*, m.id AS main_id, m.head_sequence
                 FROM repo_facts($1, $2) r
-                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"
-            ],
+                LEFT JOIN branches m ON m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL"],
             ["main_files(found.main_id,"],
             query.repo,
             query.identity,
@@ -573,16 +563,12 @@ pub async fn repo_facts_and_directory_page(
         .await?
     } else {
         facts_and_directory!(
-            [
-                "SELECT r.*, p.*
+            ["SELECT r.*, p.*
                 FROM repo_facts($1, $2) r
-                LEFT JOIN LATERAL tree_point(r.repo_id, $8, $9) p ON true"
-            ],
-            [
-                "tree_files(
+                LEFT JOIN LATERAL tree_point(r.repo_id, $8, $9) p ON true"],
+            ["tree_files(
                     found.branch_id, found.main_id, found.base_sequence, found.floor_sequence, found.upto_sequence,
-                    found.is_head,"
-            ],
+                    found.is_head,"],
             query.repo,
             query.identity,
             after,

@@ -284,8 +284,7 @@ impl Operations {
             return Ok(());
         }
         let new_contents = std::mem::take(&mut plan.new_contents);
-        let stored =
-            store_contents(&mut write.transaction, repo_id, &write.identity, &new_contents).await?;
+        let stored = store_contents(&mut write.transaction, repo_id, &write.identity, &new_contents).await?;
         self.take_stored(plan, repo_id, new_contents, stored, planned).await
     }
 
@@ -397,10 +396,7 @@ impl Operations {
             None => Ok(()),
             Some((path, in_the_way)) => Err(Error::refused(
                 ErrorCode::Conflict,
-                format!(
-                    "'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'",
-                    locked.branch.name
-                ),
+                format!("'{path}' cannot be created: '{in_the_way}' is in its way on branch '{}'", locked.branch.name),
             )),
         }
     }
