@@ -448,7 +448,7 @@ async fn tokens_and_agents() {
     by a token for read,contents, until TIME
     bob$ ds logout --everywhere
     error: server error: forbidden: this takes a login, not an API token
-    hint: status 403: sign in with `ds login http://SERVER`
+    hint: status 403: whom the server takes you for may not do this; `ds whoami` tells
     [exit 4]
     bob$ ds logout
     Logged out from http://SERVER
