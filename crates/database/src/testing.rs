@@ -1,4 +1,4 @@
-//! A database of its own for each test, on the server that `DATABASE_URL` names.
+//! A database of its own for each test, on the server that `DATABASE_URL` names, and waiting for what is written to it.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test without its database cannot go on")]
 
@@ -6,7 +6,10 @@ use std::{sync::mpsc, time::Duration};
 
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection,
+    postgres::{PgConnectOptions, PgListener},
+};
 use uuid::Uuid;
 
 use crate::{Pool, Settings};
@@ -78,6 +81,52 @@ impl Drop for TestDatabase {
 /// its greeting, and one of this test's own may be, whose runtime stands still in the meantime. It goes on once the test has
 /// ended.
 const DROP_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Hears of every committed transaction that writes to a table, so that a test can wait for what it writes.
+pub struct TableWatch {
+    pool: Pool,
+    listener: PgListener,
+}
+
+impl TableWatch {
+    /// How long it waits for what must come.
+    const WAIT_MAX: Duration = Duration::from_secs(60);
+
+    /// From now on it hears. Writers that are at work are waited for.
+    pub async fn on(pool: &Pool, table: &str) -> Self {
+        let channel = format!("written_to_{table}");
+        let mut listener = PgListener::connect_with(pool.sqlx()).await.expect("the test database answers");
+        listener.listen(&channel).await.expect("a test may listen");
+        for statement in [
+            format!(
+                "CREATE OR REPLACE FUNCTION tell_{channel}() RETURNS trigger LANGUAGE plpgsql AS
+                $$ BEGIN NOTIFY {channel}; RETURN NULL; END $$"
+            ),
+            format!(
+                "CREATE OR REPLACE TRIGGER tell_{channel} AFTER INSERT OR UPDATE OR DELETE ON {table}
+                FOR EACH STATEMENT EXECUTE FUNCTION tell_{channel}()"
+            ),
+        ] {
+            pool.execute(AssertSqlSafe(statement)).await.expect("the test's own database may have a trigger more");
+        }
+        Self { pool: pool.clone(), listener }
+    }
+
+    /// Waits until a query answers `true`. It is asked now, and again after each write.
+    pub async fn until(&mut self, query: &str) {
+        let hearing = async {
+            while !sqlx::query_scalar::<_, bool>(AssertSqlSafe(query.to_owned()))
+                .fetch_one(&self.pool)
+                .await
+                .unwrap_or_else(|error| panic!("{query}: {error}"))
+            {
+                self.listener.recv().await.expect("the test database goes on");
+            }
+        };
+        let heard = tokio::time::timeout(Self::WAIT_MAX, hearing).await;
+        heard.unwrap_or_else(|_| panic!("waited {:?} for: {query}", Self::WAIT_MAX));
+    }
+}
 
 /// The name of the migrated database that tests copy, made when it is missing.
 async fn ensure_template(admin: &mut PgConnection, server: &PgConnectOptions) -> String {

@@ -45,11 +45,16 @@ async fn a_committed_transaction_leaves_its_connection_in_order() {
 async fn a_cancelled_query_does_not_answer_the_next_one() {
     let database = TestDatabase::create().await;
     let pool = single(&database).await;
-    let mut cancelled = Box::pin(number(&pool, "SELECT 7::bigint FROM pg_sleep(0.05)"));
-    // One poll sends the query; its answer is nobody's then.
-    let first_poll = futures::poll!(&mut cancelled);
-    assert!(first_poll.is_pending());
+    let locked = "SELECT 7::bigint FROM pg_advisory_xact_lock(1)";
+    // With the connection at rest and the query prepared, one poll sends all of it.
+    assert_eq!(number(&pool, locked).await, 7);
+    let mut other = begin(&database.pool().await).await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock(1)").execute(&mut *other).await.unwrap();
+    let mut cancelled = Box::pin(number(&pool, locked));
+    assert!(futures::poll!(&mut cancelled).is_pending(), "it waits for the lock");
     drop(cancelled);
+    // Now its answer comes, and is nobody's.
+    commit(other).await.unwrap();
     assert_eq!(number(&pool, "SELECT 8::bigint").await, 8);
 }
 

@@ -1,7 +1,7 @@
 //! The test app: the whole server, through its real socket, on a real PostgreSQL with a database of its own; and people
 //! who call it.
 //!
-//! Tests wait on conditions and drain queues; nothing here sleeps or retries.
+//! Tests wait on conditions and drain queues; nobody here waits for time to pass or tries again.
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 

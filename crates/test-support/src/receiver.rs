@@ -182,6 +182,7 @@ async fn serve(
                 if stream.write_all(b"HTTP/1.1 200 OK\r\nX-Padding: ").await.is_err() {
                     return;
                 }
+                // Its pace is what it shows the server; no test waits for it.
                 while stream.write_all(b"x").await.is_ok() {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }

@@ -1,22 +1,10 @@
 //! `/subscriptions/{id}/deliveries` and `ping` against a real receiver, and the log in pages as it is answered.
 
-use docstore_test_support::{Behaviour, Person, Receiver, TestApp};
+use docstore_database::testing::TableWatch;
+use docstore_test_support::{Behaviour, Receiver, TestApp};
 use serde_json::{Value, json};
 
 use crate::support::{REPO, Transcript, branch};
-
-/// What a page tells as soon as something is so, which it is a moment after the change.
-async fn page_where(who: &Person, path: &str, is_so: impl Fn(&Value) -> bool) -> Value {
-    let asked = async {
-        loop {
-            let page = who.get(path).await.expect(200);
-            if is_so(&page) {
-                return page;
-            }
-        }
-    };
-    tokio::time::timeout(std::time::Duration::from_secs(60), asked).await.expect("it is so in the end")
-}
 
 #[tokio::test]
 async fn what_was_sent_is_told_with_every_attempt() {
@@ -32,8 +20,9 @@ async fn what_was_sent_is_told_with_every_attempt() {
     receiver.wait_for(1).await;
     branch(&me, REPO, "two").await;
     let list = format!("{path}/deliveries");
-    let all_sent = |page: &Value| page["deliveries"].as_array().unwrap().iter().all(|one| one["state"] == "delivered");
-    let page = page_where(&me, &list, all_sent).await;
+    let all_sent = "SELECT count(*) = 2 FROM event_outbox WHERE delivered_at IS NOT NULL";
+    TableWatch::on(&app.pool().await, "event_outbox").await.until(all_sent).await;
+    let page = me.get(&list).await.expect(200);
     let mut told = Transcript::new();
     for delivery in page["deliveries"].as_array().unwrap() {
         told.value("delivery", delivery.clone());
@@ -68,8 +57,9 @@ async fn a_page_of_the_log_is_events_with_their_positions() {
     for name in ["one", "two"] {
         branch(&me, REPO, name).await;
     }
-    let has_both = |page: &Value| page["events"].as_array().unwrap().len() == 2;
-    let whole = page_where(&me, &format!("{REPO}/events/log"), has_both).await;
+    let both_have_positions = "SELECT count(*) = 2 FROM event_log WHERE position IS NOT NULL";
+    TableWatch::on(&app.pool().await, "event_log").await.until(both_have_positions).await;
+    let whole = me.get(&format!("{REPO}/events/log")).await.expect(200);
     let mut told = Transcript::new();
     told.value("whole", whole);
     told.value("a page", me.get(&format!("{REPO}/events/log?limit=1")).await.expect(200));

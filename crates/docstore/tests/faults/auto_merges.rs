@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use chrono::{TimeDelta, Utc};
-use docstore_database::{Pool, testing::TestDatabase};
+use docstore_database::{
+    Pool,
+    testing::{TableWatch, TestDatabase},
+};
 use docstore_operations::AutoMerges;
 use docstore_test_support::TestApp;
 use secrecy::ExposeSecret;
@@ -18,7 +21,7 @@ use crate::{
     invariants,
     process::{ServerProcess, ServerSettings},
     races::operations_at,
-    support::{Repo, file, until},
+    support::{Repo, file},
 };
 
 /// A server, and a branch that waits to be told to merge by itself.
@@ -56,17 +59,6 @@ impl Scene {
         self.repo.post("branch/topic/auto-merge", &Value::Null).await.expect(204);
     }
 
-    /// Waits until the server stands before the obstacle.
-    async fn it_is_held_up(&self, wait_event: &str) {
-        let query = "SELECT count(*) FROM pg_stat_activity
-            WHERE datname = current_database() AND wait_event_type = 'Lock' AND wait_event = $1";
-        until("the server is held up", || async {
-            let held: i64 = sqlx::query_scalar(query).bind(wait_event).fetch_one(&self.pool).await.unwrap();
-            (held > 0).then_some(())
-        })
-        .await;
-    }
-
     async fn merges(&self) -> i64 {
         let query = "SELECT count(*) FROM commits WHERE author = 'auto-merge'";
         sqlx::query_scalar(query).fetch_one(&self.pool).await.unwrap()
@@ -82,11 +74,8 @@ impl Scene {
         }
         self.server.start_again().await;
         self.repo = Repo::new(self.server.admin(), &self.repo.name);
-        until("nothing is left to look at", || async {
-            let left = "SELECT count(*) FROM auto_merges_due";
-            (sqlx::query_scalar::<_, i64>(left).fetch_one(&self.pool).await.unwrap() == 0).then_some(())
-        })
-        .await;
+        let nothing_is_left = "SELECT count(*) = 0 FROM auto_merges_due";
+        TableWatch::on(&self.pool, "auto_merges_due").await.until(nothing_is_left).await;
         assert_eq!(self.merges().await, 1);
         assert_eq!(self.repo.get("branch/topic").await.expect(200)["status"], "merged");
         assert_eq!(self.repo.bytes_of("main", "b").await.as_deref(), Some(b"1".as_slice()));
@@ -101,10 +90,10 @@ impl Scene {
 async fn a_server_that_is_killed_before_the_merge_leaves_it_to_the_next_one() {
     let mut scene = Scene::set().await;
     let obstacle = scene.obstacle(&["BEGIN", "SELECT FROM branches WHERE name = 'main' FOR UPDATE"]).await;
+    let mut due = TableWatch::on(&scene.pool, "auto_merges_due").await;
     scene.wish().await;
-    scene.it_is_held_up("transactionid").await;
-    let claimed = "SELECT due_at > now() + interval '1 minute' FROM auto_merges_due";
-    assert!(sqlx::query_scalar::<_, bool>(claimed).fetch_one(&scene.pool).await.unwrap());
+    // From its claim on the server can get no further than to the obstacle.
+    due.until("SELECT coalesce(bool_and(due_at > now() + interval '1 minute'), false) FROM auto_merges_due").await;
     assert_eq!(scene.merges().await, 0);
     scene.kill_and_go_on(obstacle).await;
 }
@@ -125,8 +114,9 @@ async fn a_server_that_is_killed_after_the_merge_has_done_it_once() {
     ];
     scene.obstacle(&trigger).await.close().await.unwrap();
     let obstacle = scene.obstacle(&["SELECT pg_advisory_lock(7)"]).await;
+    let mut commits = TableWatch::on(&scene.pool, "commits").await;
     scene.wish().await;
-    scene.it_is_held_up("advisory").await;
+    commits.until("SELECT EXISTS (SELECT FROM commits WHERE author = 'auto-merge')").await;
     assert_eq!(scene.merges().await, 1);
     scene.kill_and_go_on(obstacle).await;
 }

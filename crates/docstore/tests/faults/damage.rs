@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{
     process::{ServerProcess, ServerSettings},
-    support::{Repo, file, noise, sha256_hex, until},
+    support::{Repo, file, noise, sha256_hex},
 };
 
 /// What the blob store verifies at a time: it is known before an answer begins whether the first of them is right.
@@ -135,7 +135,11 @@ impl Scene {
 
     /// How many lines of the log name the blob.
     fn lines(&self) -> usize {
-        self.server.log().iter().filter(|line| line.contains(&self.key)).count()
+        self.lines_of(&self.server.log())
+    }
+
+    fn lines_of(&self, log: &[String]) -> usize {
+        log.iter().filter(|line| line.contains(&self.key)).count()
     }
 
     /// Everybody who meets the damage gets an error, and nothing that is wrong.
@@ -157,7 +161,8 @@ impl Scene {
             assert!(self.bytes.starts_with(body) && body.len() < self.bytes.len(), "{harm:?}: wrong bytes");
         }
         self.met += 4;
-        until("the log names the blob", || std::future::ready((self.lines() >= self.met).then_some(()))).await;
+        let named = |log: &[String]| (self.lines_of(log) >= self.met).then_some(());
+        self.server.logged("the log names the blob", named).await;
     }
 
     async fn check_others(&self, whole: &[u8]) {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use docstore_database::{
     Pool,
     event_log::{NewEvent, log_events},
-    testing::TestDatabase,
+    testing::{TableWatch, TestDatabase},
 };
 use docstore_test_support::{ADMIN, Person};
 use reqwest::{Method, RequestBuilder, Response};
@@ -17,7 +17,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::{
     process::{ServerProcess, ServerSettings},
-    support::{Repo, file, until},
+    support::{Repo, file, in_time},
 };
 
 const WRITERS: usize = 4;
@@ -98,7 +98,7 @@ async fn read(mut response: Response, count: usize, end: Option<i64>, received: 
 }
 
 /// Commits until all of its commits are there, on whichever server answers.
-async fn write(addresses: Addresses, writer: usize) {
+async fn write(addresses: Addresses, writer: usize, done: watch::Sender<usize>) {
     let people = || addresses.clone().map(|address| Person::new(&address.lock().unwrap(), ADMIN));
     let mut both = people();
     for number in 0..COMMITS_EACH {
@@ -112,6 +112,7 @@ async fn write(addresses: Addresses, writer: usize) {
                 Err(_) => both = people(),
             }
         }
+        done.send_modify(|done| *done += 1);
     }
 }
 
@@ -171,20 +172,17 @@ async fn nobody_misses_an_event_or_sees_one_twice() {
         };
         readers.spawn(async move { (number, reader.follow(end).await) });
     }
+    let (done, mut count) = watch::channel(0);
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
-        writers.spawn(write(addresses.clone(), writer));
+        writers.spawn(write(addresses.clone(), writer, done.clone()));
     }
     writers.spawn(commit_out_of_order(pool.clone(), repo_id));
 
     // Each server is killed twice; the other one goes on.
     for round in 1..=4 {
-        let so_many = i64::try_from(round * WRITERS * COMMITS_EACH / 5).unwrap();
-        until("the writers have come so far", || async {
-            let events: i64 = sqlx::query_scalar("SELECT count(*) FROM event_log").fetch_one(&pool).await.unwrap();
-            (events >= so_many).then_some(())
-        })
-        .await;
+        let come_so_far = count.wait_for(|count| *count >= round * WRITERS * COMMITS_EACH / 5);
+        in_time("the writers have come so far", come_so_far).await.unwrap();
         servers[round % 2].kill();
         Repo::new(servers[(round + 1) % 2].admin(), &other.name)
             .commit("main", "m", &[file("f", b"f")])
@@ -195,11 +193,8 @@ async fn nobody_misses_an_event_or_sees_one_twice() {
     while let Some(writer) = writers.join_next().await {
         writer.unwrap();
     }
-    until("all events have positions", || async {
-        let waiting = "SELECT count(*) FROM event_log WHERE position IS NULL";
-        (sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() == 0).then_some(())
-    })
-    .await;
+    let all_have_positions = "SELECT count(*) = 0 FROM event_log WHERE position IS NULL";
+    TableWatch::on(&pool, "event_log").await.until(all_have_positions).await;
 
     let whole = logged(&pool, None).await;
     let of_repo = logged(&pool, Some(repo_id)).await;

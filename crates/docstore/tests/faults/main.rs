@@ -17,6 +17,7 @@ mod invariants;
 mod memory;
 mod model;
 mod obliterations;
+mod output;
 mod policies;
 mod process;
 mod races;

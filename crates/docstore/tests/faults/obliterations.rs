@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use docstore_database::{Pool, testing::TestDatabase};
+use docstore_database::{
+    Pool,
+    testing::{TableWatch, TestDatabase},
+};
 use docstore_test_support::TestApp;
 use futures::future::join_all;
 use secrecy::ExposeSecret;
@@ -14,7 +17,7 @@ use serde_json::{Value, json};
 use crate::{
     invariants,
     process::{ServerProcess, ServerSettings},
-    support::{Repo, file, noise, outcome_of, sha256_hex, until},
+    support::{Repo, file, noise, outcome_of, sha256_hex},
 };
 
 /// The rows of a content that hold its bytes, or say where they are, and those that could be committed by their hash.
@@ -105,6 +108,7 @@ async fn a_killed_server_leaves_no_half_of_an_obliteration() {
     let mut acknowledged: Vec<String> = Vec::new();
     let mut asked: Vec<String> = Vec::new();
     Repo::create(server.admin(), "leaky").await;
+    let mut marks = TableWatch::on(&pool, "obliterations").await;
     for round in 0..ROUNDS {
         let repo = Repo::new(server.admin(), "default/leaky");
         let leaks: Vec<Vec<u8>> =
@@ -131,14 +135,9 @@ async fn a_killed_server_leaves_no_half_of_an_obliteration() {
             }
         }));
         // Killed as soon as so many of them are committed, at another point in each round.
-        let wanted = i64::try_from(acknowledged.len()).unwrap() + i64::try_from(round % LEAKS).unwrap();
+        let wanted = acknowledged.len() as u64 + round % LEAKS;
         let killing = async {
-            until("so many are committed", || async {
-                let marks: i64 =
-                    sqlx::query_scalar("SELECT count(*) FROM obliterations").fetch_one(&pool).await.unwrap();
-                (marks >= wanted).then_some(())
-            })
-            .await;
+            marks.until(&format!("SELECT count(*) >= {wanted} FROM obliterations")).await;
             killed.store(true, Ordering::Relaxed);
             server.kill();
         };
@@ -152,11 +151,8 @@ async fn a_killed_server_leaves_no_half_of_an_obliteration() {
         acknowledged = marked;
     }
     let repo = Repo::new(server.admin(), "default/leaky");
-    until("the blobs are gone", || async {
-        let waiting: i64 = sqlx::query_scalar("SELECT count(*) FROM blob_deletions").fetch_one(&pool).await.unwrap();
-        (waiting == 0).then_some(())
-    })
-    .await;
+    let the_blobs_are_gone = "SELECT count(*) = 0 FROM blob_deletions";
+    TableWatch::on(&pool, "blob_deletions").await.until(the_blobs_are_gone).await;
     for hash in &asked {
         let whole: i64 = sqlx::query_scalar(
             "SELECT count(*) FROM contents WHERE content_hash = decode($1, 'hex') AND NOT obliterated",

@@ -3,21 +3,22 @@
 use std::fs;
 
 use docstore_database::testing::TestDatabase;
+use rustix::process::Pid;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
 use crate::{
-    process::{ServerProcess, ServerSettings},
-    support::{file, until},
+    process::{ServerProcess, ServerSettings, end_of},
+    support::file,
 };
 
 /// The processes whose parent is this one, with their arguments.
-fn children(parent: u32) -> Vec<(String, String)> {
+fn children(parent: u32) -> Vec<(Pid, String)> {
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
     let of = |process: &str, file: &str| fs::read_to_string(format!("/proc/{process}/{file}")).unwrap_or_default();
     processes
         .filter(|process| of(process, "status").lines().any(|line| line == format!("PPid:\t{parent}")))
-        .map(|process| (process.clone(), of(&process, "cmdline")))
+        .map(|process| (Pid::from_raw(process.parse().unwrap()).unwrap(), of(&process, "cmdline")))
         .collect()
 }
 
@@ -38,12 +39,12 @@ async fn a_killed_server_leaves_no_process_and_what_it_knows_is_not_in_theirs() 
     let workers = children(server.id());
     let arguments: Vec<&str> = workers.iter().map(|(_, arguments)| arguments.as_str()).collect();
     assert_eq!(arguments, ["docstore\0policy-worker\0"], "one was enough, and is kept");
-    let [(worker, _)] = &workers[..] else { unreachable!("there is one") };
+    let [(worker, _)] = workers[..] else { unreachable!("there is one") };
     assert!(!fs::read_to_string(format!("/proc/{}/environ", server.id())).unwrap().is_empty());
-    assert_eq!(fs::read_to_string(format!("/proc/{worker}/environ")).unwrap(), "");
+    assert_eq!(fs::read_to_string(format!("/proc/{}/environ", worker.as_raw_nonzero())).unwrap(), "");
+    let end = end_of(worker);
     server.kill();
-    let gone = || std::future::ready((!fs::exists(format!("/proc/{worker}/fd")).unwrap()).then_some(()));
-    until("the worker has ended", gone).await;
+    end.await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,9 +60,9 @@ async fn no_process_keeps_a_policy_whose_text_was_obliterated() {
         admin.post(&format!("{repo}/commit"), &body).await.expect(201);
     }
     let workers = children(server.id());
-    let [(worker, _)] = &workers[..] else { panic!("one has compiled both: {workers:?}") };
+    let [(worker, _)] = workers[..] else { panic!("one has compiled both: {workers:?}") };
+    let end = end_of(worker);
     let leak = json!({"path": ".docstore/policy/a.rego", "at": 1, "reason": "a password"});
     admin.post(&format!("{repo}/obliterations"), &leak).await.expect(201);
-    let gone = || std::future::ready((!fs::exists(format!("/proc/{worker}/fd")).unwrap()).then_some(()));
-    until("the worker has ended", gone).await;
+    end.await;
 }

@@ -2,16 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
 };
 
 use docstore_test_support::{ADMIN, Person};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use serde_json::Value;
+use tokio::net::unix::pipe;
 
-use crate::support::until;
+use crate::{output::Output, support::in_time};
 
 /// What a server process is started with.
 #[derive(Clone)]
@@ -42,39 +43,31 @@ impl ServerSettings {
 pub(crate) struct ServerProcess {
     settings: ServerSettings,
     child: Child,
-    log: Arc<Mutex<Vec<String>>>,
+    output: Output,
     /// Where it is, for clients that live longer than it does.
     pub(crate) address: Arc<Mutex<String>>,
 }
 
 impl ServerProcess {
     pub(crate) async fn start(settings: ServerSettings) -> Self {
-        let log = Arc::default();
-        let child = spawn(&settings, &log);
-        let mut process = Self { settings, child, log, address: Arc::default() };
+        let (child, output) = spawn(&settings);
+        let process = Self { settings, child, output, address: Arc::default() };
         process.wait_until_it_listens().await;
         process
     }
 
     /// Starts it again after it was killed.
     pub(crate) async fn start_again(&mut self) {
-        self.log.lock().unwrap().clear();
-        self.child = spawn(&self.settings, &self.log);
+        (self.child, self.output) = spawn(&self.settings);
         self.wait_until_it_listens().await;
     }
 
-    async fn wait_until_it_listens(&mut self) {
-        let log = Arc::clone(&self.log);
-        let address = until("the server listens", || {
-            assert!(self.child.try_wait().unwrap().is_none(), "the server ended: {:#?}", log.lock().unwrap());
-            let lines = log.lock().unwrap();
-            let listening = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-            let address = listening
-                .filter(|line| line["msg"] == "listening")
-                .find_map(|line| line["address"].as_str().map(str::to_owned));
-            std::future::ready(address)
-        })
-        .await;
+    async fn wait_until_it_listens(&self) {
+        let listening = |lines: &[String]| {
+            let lines = lines.iter().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            lines.filter(|line| line["msg"] == "listening").find_map(|line| line["address"].as_str().map(str::to_owned))
+        };
+        let address = self.output.until("the server listens", listening).await;
         *self.address.lock().unwrap() = format!("http://{address}");
     }
 
@@ -105,7 +98,12 @@ impl ServerProcess {
 
     /// What it has logged since it was started last.
     pub(crate) fn log(&self) -> Vec<String> {
-        self.log.lock().unwrap().clone()
+        self.output.lines()
+    }
+
+    /// Waits until what it has logged tells something.
+    pub(crate) async fn logged<T>(&self, what: &str, told: impl Fn(&[String]) -> Option<T>) -> T {
+        self.output.until(what, told).await
     }
 }
 
@@ -116,7 +114,17 @@ impl Drop for ServerProcess {
     }
 }
 
-fn spawn(settings: &ServerSettings, log: &Arc<Mutex<Vec<String>>>) -> Child {
+/// Waits until a process has ended. It is opened before the future is first polled, so that its number cannot be another's.
+pub(crate) fn end_of(process: Pid) -> impl Future<Output = ()> {
+    let process = pidfd_open(process, PidfdFlags::NONBLOCK).unwrap();
+    // It is no pipe, but can be waited for like one, and tokio has no safe way to wait for any descriptor.
+    let process = pipe::Receiver::from_owned_fd_unchecked(process).unwrap();
+    async move {
+        in_time("the process has ended", process.readable()).await.unwrap();
+    }
+}
+
+fn spawn(settings: &ServerSettings) -> (Child, Output) {
     let mut child = Command::new(env!("CARGO_BIN_EXE_docstore"))
         // Also the variables of the tests themselves, which the server would refuse.
         .env_clear()
@@ -126,18 +134,6 @@ fn spawn(settings: &ServerSettings, log: &Arc<Mutex<Vec<String>>>) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
-    keep_lines(BufReader::new(stdout), log);
-    keep_lines(BufReader::new(stderr), log);
-    child
-}
-
-/// Reads what a process writes until it ends, so that it never waits for a reader.
-fn keep_lines(reader: impl BufRead + Send + 'static, log: &Arc<Mutex<Vec<String>>>) {
-    let log = Arc::clone(log);
-    std::thread::spawn(move || {
-        for line in reader.lines().map_while(Result::ok) {
-            log.lock().unwrap().push(line);
-        }
-    });
+    let output = Output::of(&mut child);
+    (child, output)
 }

@@ -157,20 +157,8 @@ pub(crate) fn outcome_of(answer: &Answer) -> String {
     if answer.status.is_success() { status.to_string() } else { format!("{status} {}", code_of(answer)) }
 }
 
-/// Waits for a condition that must come true, and gives what it gives.
-pub(crate) async fn until<T, F>(what: &str, mut condition: impl FnMut() -> F) -> T
-where
-    F: Future<Output = Option<T>>,
-{
+/// Waits for what must come.
+pub(crate) async fn in_time<T>(what: &str, coming: impl Future<Output = T>) -> T {
     const LONGEST: Duration = Duration::from_secs(60);
-    const BETWEEN: Duration = Duration::from_millis(5);
-    let waiting = async {
-        loop {
-            if let Some(found) = condition().await {
-                return found;
-            }
-            tokio::time::sleep(BETWEEN).await;
-        }
-    };
-    tokio::time::timeout(LONGEST, waiting).await.unwrap_or_else(|_| panic!("waited {LONGEST:?} until {what}"))
+    tokio::time::timeout(LONGEST, coming).await.unwrap_or_else(|_| panic!("waited {LONGEST:?} until {what}"))
 }

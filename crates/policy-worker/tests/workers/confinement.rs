@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{GOOD, compile, decide, evaluator, until, workers};
+use crate::support::{GOOD, compile, decide, end_of, evaluator};
 
 #[tokio::test]
 async fn a_worker_has_no_environment_no_files_and_no_privileges() {
@@ -36,8 +36,8 @@ async fn a_worker_has_no_environment_no_files_and_no_privileges() {
 async fn workers_end_with_their_evaluator() {
     let evaluator = evaluator(20_000);
     compile(&evaluator, GOOD).await;
-    assert_eq!(evaluator.workers().len(), 1);
-    let name = evaluator.name();
+    let [worker] = evaluator.workers()[..] else { panic!("there is one worker") };
+    let end = end_of(worker);
     drop(evaluator);
-    until("it has ended", || workers(&name).is_empty()).await;
+    end.await;
 }

@@ -7,7 +7,7 @@ use docstore_policy::Input;
 use docstore_policy_worker::{Document, Failure};
 use rustix::process::{Signal, kill_process};
 
-use crate::support::{GOOD, REPO, compile, compile_at, decide, document, evaluator, shared, until};
+use crate::support::{GOOD, REPO, compile, compile_at, decide, document, end_of, evaluator, shared};
 
 /// A text of ten million characters.
 const LONG: &str = "s0 := concat(\"\", [\"0,\" | some _ in numbers.range(1, 50000)])\n\
@@ -120,8 +120,9 @@ async fn a_worker_that_somebody_kills_is_replaced() {
     });
     for _ in 0..2 {
         let busy = evaluator.busy_worker().await;
+        let end = end_of(busy);
         kill_process(busy, Signal::KILL).unwrap();
-        until("it has ended", || !evaluator.workers().contains(&busy)).await;
+        end.await;
     }
     assert_eq!(
         deciding.await.unwrap().unwrap_err().to_string(),
@@ -138,9 +139,10 @@ async fn an_evaluation_that_nobody_waits_for_ends() {
         let evaluator = evaluator.clone();
         async move { decide(&evaluator, &slow).await }
     });
-    evaluator.busy_worker().await;
+    let end = end_of(evaluator.busy_worker().await);
     deciding.abort();
-    until("it has ended", || evaluator.workers().is_empty()).await;
+    end.await;
+    assert!(evaluator.workers().is_empty(), "no other one goes on with it");
 }
 
 #[tokio::test]

@@ -15,10 +15,14 @@ use std::{
 use chrono::DateTime;
 use docstore_policy::{CompileError, EvaluationError, Input};
 use docstore_policy_worker::{Bounds, CheckedPolicy, Document, Evaluator, Failure, Program, Tenant};
-use rustix::process::Pid;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use sha2::{Digest, Sha256};
+use tokio::net::unix::pipe;
 
 pub(crate) const REPO: Tenant = Tenant::Repo(1);
+/// How long a test waits for what must come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 pub(crate) const GOOD: &str = "allow if input.actor == \"alice\"";
 
 /// An evaluator whose workers have a name of their own, so that tests that run beside each other can tell theirs.
@@ -53,7 +57,7 @@ impl Drop for Stage {
 
 impl Stage {
     /// The name of the workers.
-    pub(crate) fn name(&self) -> String {
+    fn name(&self) -> String {
         self.program.file_name().unwrap().to_str().unwrap().to_owned()
     }
 
@@ -114,7 +118,7 @@ pub(crate) fn shared(end: &str) -> String {
 }
 
 /// The processes of a name that have not ended.
-pub(crate) fn workers(name: &str) -> Vec<Pid> {
+fn workers(name: &str) -> Vec<Pid> {
     let command = format!("{name}\0policy-worker\0");
     let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
     processes
@@ -130,12 +134,24 @@ fn used(worker: Pid) -> u64 {
     facts.split_whitespace().nth(11).and_then(|ticks| ticks.parse().ok()).unwrap_or_default()
 }
 
-/// Looks again and again until something is so.
+/// Waits until a process has ended. It is opened before the future is first polled, so that its number cannot be another's.
+pub(crate) fn end_of(process: Pid) -> impl Future<Output = ()> {
+    let process = pidfd_open(process, PidfdFlags::NONBLOCK).unwrap();
+    // It is no pipe, but can be waited for like one, and tokio has no safe way to wait for any descriptor.
+    let process = pipe::Receiver::from_owned_fd_unchecked(process).unwrap();
+    async move {
+        let ended = tokio::time::timeout(PATIENCE, process.readable()).await;
+        ended.expect("it ends").unwrap();
+    }
+}
+
+/// Looks again and again until something is so: that a process has begun, or has computed for a while, the kernel tells
+/// nobody but its parent.
 pub(crate) async fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let looking = async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), looking).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(PATIENCE, looking).await.unwrap_or_else(|_| panic!("never: {what}"));
 }

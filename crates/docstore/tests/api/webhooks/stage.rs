@@ -11,7 +11,7 @@ use docstore_blobs::BlobStore;
 use docstore_database::{
     Pool, begin, commit,
     event_log::{NewEvent, lock_sequencer, log_events, sequence_events},
-    testing::TestDatabase,
+    testing::{TableWatch, TestDatabase},
 };
 use docstore_models::{CreateSubscriptionRequest, Identity, RedeliverRequest, Subscription};
 use docstore_operations::{Limits, Operations, Parts, SubscriptionOwner, Webhooks};
@@ -117,14 +117,9 @@ impl Stage {
         })
     }
 
-    /// Waits until a query says so.
-    pub(crate) async fn until(&self, query: &'static str) {
-        let asked = async {
-            while !sqlx::query_scalar::<_, bool>(query).fetch_one(&self.pool).await.unwrap() {
-                tokio::task::yield_now().await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(60), asked).await.expect(query);
+    /// Waits until a query about the turns of the subscriptions says so.
+    pub(crate) async fn until(&self, query: &str) {
+        TableWatch::on(&self.pool, "delivery_turns").await.until(query).await;
     }
 
     /// Starts the loop of a server.

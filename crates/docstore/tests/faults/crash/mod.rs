@@ -6,24 +6,22 @@ mod postgres;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
+use docstore_database::testing::TableWatch;
 use docstore_test_support::{ADMIN, Person};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::task::JoinSet;
+use tokio::{sync::watch, task::JoinSet};
 
 use self::postgres::PrivatePostgres;
 use crate::{
     invariants,
     process::{ServerProcess, ServerSettings},
-    support::{Repo, escaped, file, sha256_hex, until},
+    support::{Repo, escaped, file, in_time, sha256_hex},
 };
 
 const CLIENTS: usize = 16;
@@ -57,12 +55,14 @@ struct Crowd {
     address: Arc<Mutex<String>>,
     known: Arc<Mutex<Known>>,
     /// How many commits were acknowledged.
-    done: Arc<AtomicUsize>,
+    done: watch::Sender<usize>,
+    /// Whether everything runs. What was interrupted is taken up again then, and not before.
+    runs: watch::Sender<bool>,
 }
 
 impl Crowd {
     fn new(address: Arc<Mutex<String>>) -> Self {
-        Self { address, known: Arc::default(), done: Arc::default() }
+        Self { address, known: Arc::default(), done: watch::Sender::new(0), runs: watch::Sender::new(true) }
     }
 
     /// Starts all clients.
@@ -77,10 +77,13 @@ impl Crowd {
 
     /// Waits until so many commits were acknowledged.
     async fn reached(&self, done: usize) {
-        until("the clients have come so far", || {
-            std::future::ready((self.done.load(Ordering::Relaxed) >= done).then_some(()))
-        })
-        .await;
+        let mut count = self.done.subscribe();
+        in_time("the clients have come so far", count.wait_for(|count| *count >= done)).await.unwrap();
+    }
+
+    /// Says whether everything runs.
+    fn say_it_runs(&self, runs: bool) {
+        self.runs.send_replace(runs);
     }
 
     /// Half of the clients share a branch. Three of four send a commit again, under the same key, until it is
@@ -98,13 +101,13 @@ impl Crowd {
                     Sent::Committed(sequence) => {
                         let branch = branch.clone();
                         self.known.lock().unwrap().acknowledged.push(Acknowledged { sequence, branch, message, files });
-                        self.done.fetch_add(1, Ordering::Relaxed);
+                        self.done.send_modify(|done| *done += 1);
                         break;
                     }
                     Sent::Interrupted(word) => {
                         let refused = word == "SERVICE_UNAVAILABLE";
                         *self.known.lock().unwrap().interruptions.entry(word).or_default() += 1;
-                        self.ready().await;
+                        in_time("everything runs", self.runs.subscribe().wait_for(|runs| *runs)).await.unwrap();
                         if key.is_none() {
                             let mut known = self.known.lock().unwrap();
                             if refused {
@@ -137,15 +140,6 @@ impl Crowd {
             StatusCode::SERVICE_UNAVAILABLE => Sent::Interrupted(answer["code"].as_str().unwrap().to_owned()),
             other => panic!("{other}: {text}"),
         }
-    }
-
-    /// Waits until the server says that it is ready.
-    async fn ready(&self) {
-        until("the server is ready", || async {
-            let asked = self.person().request(Method::GET, "/readyz").timeout(PATIENCE).send().await;
-            asked.is_ok_and(|answer| answer.status() == StatusCode::OK).then_some(())
-        })
-        .await;
     }
 }
 
@@ -220,15 +214,12 @@ impl Scene {
             assert!(!known.refused.contains(message), "'{message}' was refused and is there");
             assert!(known.unknown.contains(message), "'{message}' is there and nobody made it");
         }
+        assert_eq!(self.server.admin().get("/readyz").await.status, StatusCode::OK);
         // Every client with keys got all its commits acknowledged in the end.
         assert!(known.acknowledged.len() >= CLIENTS / 4 * 3 * COMMITS_EACH);
         let pool = self.postgres.pool().await;
-        until("all events have positions", || async {
-            let waiting = "SELECT count(*) FROM event_log WHERE position IS NULL";
-            let waiting: i64 = sqlx::query_scalar(waiting).fetch_one(&pool).await.unwrap();
-            (waiting == 0).then_some(())
-        })
-        .await;
+        let all_have_positions = "SELECT count(*) = 0 FROM event_log WHERE position IS NULL";
+        TableWatch::on(&pool, "event_log").await.until(all_have_positions).await;
         invariants::check(&pool, self.blobs.path()).await;
         let log = self.server.log();
         let panics: Vec<&String> = log.iter().filter(|line| line.contains("panicked")).collect();
@@ -243,8 +234,10 @@ async fn a_server_is_killed_while_sixteen_commit() {
     let mut clients = crowd.start();
     for round in 1..=3 {
         crowd.reached(round * CLIENTS * COMMITS_EACH / 5).await;
+        crowd.say_it_runs(false);
         scene.server.kill();
         scene.server.start_again().await;
+        crowd.say_it_runs(true);
         let uploads = std::fs::read_dir(scene.blobs.path().join(".uploads")).unwrap().count();
         assert!(uploads <= CLIENTS, "what the killed server was writing is still there");
     }
@@ -263,6 +256,7 @@ async fn the_database_is_killed_while_sixteen_commit() {
     let mut clients = crowd.start();
     for round in 1..=3 {
         crowd.reached(round * CLIENTS * COMMITS_EACH / 5).await;
+        crowd.say_it_runs(false);
         if round == 2 {
             scene.postgres.stop_immediately();
         } else {
@@ -273,6 +267,7 @@ async fn the_database_is_killed_while_sixteen_commit() {
         assert_eq!(person.get("/healthz").await.status, StatusCode::OK);
         assert_eq!(person.get("/readyz").await.status, StatusCode::SERVICE_UNAVAILABLE);
         scene.postgres.start_again().await;
+        crowd.say_it_runs(true);
     }
     while let Some(client) = clients.join_next().await {
         client.unwrap();
@@ -288,10 +283,12 @@ async fn server_and_database_are_killed_at_once() {
     let crowd = Crowd::new(Arc::clone(&scene.server.address));
     let mut clients = crowd.start();
     crowd.reached(CLIENTS * COMMITS_EACH / 2).await;
+    crowd.say_it_runs(false);
     scene.postgres.kill().await;
     scene.server.kill();
     scene.postgres.start_again().await;
     scene.server.start_again().await;
+    crowd.say_it_runs(true);
     while let Some(client) = clients.join_next().await {
         client.unwrap();
     }

@@ -13,10 +13,9 @@ use std::{
 
 use docstore_database::Pool;
 use secrecy::SecretString;
-use sqlx::{ConnectOptions, Connection, postgres::PgConnectOptions};
 use tempfile::TempDir;
 
-use crate::support::until;
+use crate::output::Output;
 
 /// Who runs it. PostgreSQL refuses to run as root.
 #[derive(Clone, Copy)]
@@ -30,6 +29,7 @@ pub(crate) struct PrivatePostgres {
     binaries: PathBuf,
     owner: Option<Owner>,
     postmaster: Child,
+    output: Output,
     folder: TempDir,
 }
 
@@ -44,19 +44,17 @@ impl PrivatePostgres {
         initdb.args(["--auth=trust", "--username=postgres", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "-D"]);
         let made = initdb.arg(folder.path().join("data")).output().unwrap();
         assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-        let postmaster = spawn(&binaries, owner, folder.path());
-        let postgres = Self { binaries, owner, postmaster, folder };
+        let (postmaster, output) = spawn(&binaries, owner, folder.path());
+        let postgres = Self { binaries, owner, postmaster, output, folder };
         postgres.wait_until_it_answers().await;
         postgres
     }
 
     async fn wait_until_it_answers(&self) {
-        let options: PgConnectOptions = self.url().parse().unwrap();
-        until("PostgreSQL answers", || {
-            let options = options.clone();
-            async move { options.connect().await.ok()?.close().await.ok() }
-        })
-        .await;
+        let ready = |lines: &[String]| {
+            lines.iter().any(|line| line.ends_with("database system is ready to accept connections")).then_some(())
+        };
+        self.output.until("PostgreSQL answers", ready).await;
     }
 
     /// Where the database is.
@@ -78,16 +76,9 @@ impl PrivatePostgres {
 
     /// `kill -9` of the postmaster. The processes of its connections notice, and are gone when this returns.
     pub(crate) async fn kill(&mut self) {
-        let id = self.postmaster.id();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
         self.postmaster.kill().unwrap();
         self.postmaster.wait().unwrap();
-        for child in children.split_whitespace() {
-            until("the processes of PostgreSQL have ended", || {
-                std::future::ready((!Path::new(&format!("/proc/{child}")).exists()).then_some(()))
-            })
-            .await;
-        }
+        self.output.ended().await;
     }
 
     /// `pg_ctl stop -m immediate`: all processes are told to end at once, as in a crash.
@@ -101,7 +92,7 @@ impl PrivatePostgres {
 
     /// Starts it again; it recovers what was committed.
     pub(crate) async fn start_again(&mut self) {
-        self.postmaster = spawn(&self.binaries, self.owner, self.folder.path());
+        (self.postmaster, self.output) = spawn(&self.binaries, self.owner, self.folder.path());
         self.wait_until_it_answers().await;
     }
 }
@@ -115,18 +106,19 @@ impl Drop for PrivatePostgres {
     }
 }
 
-fn spawn(binaries: &Path, owner: Option<Owner>, folder: &Path) -> Child {
-    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("log")).unwrap();
-    command(binaries, "postgres", owner)
+fn spawn(binaries: &Path, owner: Option<Owner>, folder: &Path) -> (Child, Output) {
+    let mut postmaster = command(binaries, "postgres", owner)
         .arg("-D")
         .arg(folder.join("data"))
         .args(["-c", "listen_addresses=", "-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "max_connections=60"])
         .arg("-c")
         .arg(format!("unix_socket_directories={}", folder.display()))
-        .stdout(log.try_clone().unwrap())
-        .stderr(log)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
-        .unwrap()
+        .unwrap();
+    let output = Output::of(&mut postmaster);
+    (postmaster, output)
 }
 
 fn command(binaries: &Path, name: &str, owner: Option<Owner>) -> Command {
