@@ -20,7 +20,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 use crate::{
     api::{Api, describe_responses},
     handlers::{
-        branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
+        agents, branches, checks, commits, contents, discovery, events, files, issue_comments, issues, login, merge,
         obliterations, org_members, orgs, policies, proposals, releases, repos, reviews, roles, secrets, sessions,
         subscriptions, tokens, tree, whoami,
     },
@@ -45,8 +45,8 @@ fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(whoami::list_rights))
         .routes(routes!(tokens::list_tokens, tokens::create_token))
         .routes(routes!(tokens::revoke_token))
-        .routes(routes!(tokens::list_agents, tokens::create_agent))
-        .routes(routes!(tokens::revoke_agent))
+        .routes(routes!(agents::list_agents, agents::create_agent))
+        .routes(routes!(agents::revoke_agent))
         .routes(routes!(sessions::end_sessions))
         .routes(routes!(orgs::list_orgs, orgs::create_org))
         .routes(routes!(orgs::get_org, orgs::delete_org))

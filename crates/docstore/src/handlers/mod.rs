@@ -1,5 +1,6 @@
 //! The handlers: take the request apart, call one operation, shape the answer. A file per resource.
 
+pub(crate) mod agents;
 pub(crate) mod branches;
 pub(crate) mod checks;
 pub(crate) mod commits;
