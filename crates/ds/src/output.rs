@@ -56,6 +56,12 @@ pub(crate) fn printable_lines(text: &str) -> String {
         .collect()
 }
 
+/// A number and what it counts: `1 file`, `2 files`. The lines of the original client, which scripts read, say `1 files`.
+pub(crate) fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, one: &str, many: &str) -> String {
+    let what = if count == N::from(1) { one } else { many };
+    format!("{count} {what}")
+}
+
 /// A title for a column of a table: what is wider than 38 columns of a screen ends in an ellipsis.
 pub(crate) fn cut(title: &str) -> String {
     const WIDTH: usize = 38;

@@ -279,7 +279,7 @@ async fn at_a_terminal() {
     insta::assert_snapshot!(told.text(), @r#"
     ann$ ds obliterate env --preview
     Content: ID-1 (25 bytes)
-    In 1 changes, on 1 paths and 1 branches:
+    In 1 change, on 1 path and 1 branch:
     SEQUENCE  BRANCH                STATUS     AT HEAD  PATH
     1         main                  active     yes      env
     ann$ ds obliterate env
@@ -292,14 +292,14 @@ async fn at_a_terminal() {
     [exit 2]
     ann$ ds obliterate env --reason "a password"
     Content: ID-1 (25 bytes)
-    In 1 changes, on 1 paths and 1 branches:
+    In 1 change, on 1 path and 1 branch:
     SEQUENCE  BRANCH                STATUS     AT HEAD  PATH
     1         main                  active     yes      env
     error: obliterating takes --yes where nobody can be asked
     [exit 2]
     ann$ ds obliterate env --reason "a password" --yes
     Content: ID-1 (25 bytes)
-    In 1 changes, on 1 paths and 1 branches:
+    In 1 change, on 1 path and 1 branch:
     SEQUENCE  BRANCH                STATUS     AT HEAD  PATH
     1         main                  active     yes      env
     Obliterated 25 bytes with the hash ID-1
@@ -307,7 +307,7 @@ async fn at_a_terminal() {
     ann$ ds obliterate env --reason "a password" --yes
     Content: ID-1 (25 bytes)
     Obliterated on DATE by ann@example.com: a password
-    In 1 changes, on 1 paths and 1 branches:
+    In 1 change, on 1 path and 1 branch:
     SEQUENCE  BRANCH                STATUS     AT HEAD  PATH
     1         main                  active     yes      env
     error: server error: the content was obliterated before

@@ -2,7 +2,7 @@ use std::{io::Write, path::Path};
 
 use clap::Args;
 
-use crate::{Failure, failure::About, remote::find_branch, session::Session};
+use crate::{Failure, failure::About, output::counted, remote::find_branch, session::Session};
 
 /// Write a tree of the server to a tar file.
 #[derive(Debug, Args)]
@@ -28,8 +28,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     };
     let mut download = repo.archive(&branch, Some(at)).await?;
     if let Some(count) = download.left_out() {
-        let files = if count == 1 { "file" } else { "files" };
-        session.warn(format!("{count} {files} left out: obliterated on the server"));
+        session.warn(format!("{} left out: obliterated on the server", counted(count, "file", "files")));
     }
     if arguments.output == "-" {
         while let Some(chunk) = download.chunk().await? {

@@ -6,7 +6,7 @@ use crate::{
     Failure,
     cli::{JsonOption, YesOption},
     failure::About,
-    output::printable,
+    output::{counted, printable},
     session::Session,
 };
 
@@ -38,7 +38,13 @@ pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<()
     if new.is_empty() || arguments.dry_run {
         return Ok(());
     }
-    session.confirm(&format!("Move these {} files to .ds/backup?", new.len()), arguments.yes.yes)?;
+    session.confirm(
+        &format!(
+            "Move {} to .ds/backup?",
+            if new.len() == 1 { "this file".to_owned() } else { format!("these {} files", new.len()) }
+        ),
+        arguments.yes.yes,
+    )?;
     let time = (session.context.now)().format("%Y%m%dT%H%M%S%.3fZ").to_string();
     let backup = workspace.metadata().join("backup").join(time);
     for path in &new {
@@ -55,7 +61,7 @@ pub(crate) fn run(session: &mut Session<'_>, arguments: &Arguments) -> Result<()
         }
     }
     if !arguments.json.json {
-        session.say(format!("Moved {} files to {}", new.len(), backup.display()));
+        session.say(format!("Moved {} to {}", counted(new.len(), "file", "files"), backup.display()));
     }
     Ok(())
 }

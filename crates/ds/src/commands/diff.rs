@@ -8,7 +8,7 @@ use crate::{
     Failure,
     cli::JsonOption,
     failure::About,
-    output::printable,
+    output::{counted, printable},
     remote::find_branch,
     session::Session,
     sync::{Contents, changed_paths, fetch_contents, read_tree},
@@ -180,7 +180,8 @@ pub(crate) async fn print_patch(
         }
     }
     if counting {
-        session.print(format!("{files} files changed, {} lines added, {} removed", total.added, total.removed));
+        let (files, lines) = (counted(files, "file", "files"), counted(total.added, "line", "lines"));
+        session.print(format!("{files} changed, {lines} added, {} removed", total.removed));
     }
     Ok(())
 }

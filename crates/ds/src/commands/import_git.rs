@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use crate::{
     Exit, Failure,
     git::{Batch, BatchLimits, Batches, GitCommit, KnownContents, Order, Repository},
-    output::first_line,
+    output::{counted, first_line},
     remote::find_branch,
     session::Session,
 };
@@ -93,7 +93,8 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     let (left, tree) =
         if faithful { resume(session, &repo, &git, &mut import, all).await? } else { (all, git.empty_tree()?) };
     if arguments.dry_run {
-        session.say(format!("{} commits of {shown} would be imported into '{branch}'", left.len()));
+        let commits = counted(left.len(), "commit", "commits");
+        session.say(format!("{commits} of {shown} would be imported into '{branch}'"));
         return Ok(());
     }
     if left.is_empty() {
@@ -205,7 +206,7 @@ async fn resume(
                     .exit(Exit::Conflict)
             })?;
             let left: Vec<String> = all.into_iter().filter(|id| !imported.contains(id)).collect();
-            session.say(format!("{} commits are there already", imported.len()));
+            session.say(format!("{} already", counted(imported.len(), "commit is there", "commits are there")));
             Ok((left, tree))
         }
     }

@@ -5,7 +5,7 @@ use docstore_models::{ObliterateRequest, ObliterationPreview};
 use crate::{
     Failure,
     cli::{JsonOption, YesOption},
-    output::{Table, printable},
+    output::{Table, counted, printable},
     session::Session,
 };
 
@@ -76,8 +76,11 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     if arguments.json.json {
         return session.print_json(&done);
     }
-    session
-        .say(format!("Obliterated {} bytes with the hash {}", done.obliteration.size, done.obliteration.content_hash));
+    session.say(format!(
+        "Obliterated {} with the hash {}",
+        counted(done.obliteration.size, "byte", "bytes"),
+        done.obliteration.content_hash
+    ));
     session.say("Copies outside of the server are not reached: replace what was leaked");
     Ok(())
 }
@@ -124,15 +127,17 @@ async fn preview(repo: &RepoClient, query: PreviewQuery) -> Result<ObliterationP
 }
 
 fn show(session: &mut Session<'_>, preview: &ObliterationPreview) {
-    session.print(format!("Content: {} ({} bytes)", preview.content_hash, preview.size));
+    session.print(format!("Content: {} ({})", preview.content_hash, counted(preview.size, "byte", "bytes")));
     if let Some(mark) = &preview.obliterated {
         let date = mark.obliterated_at.to_utc().format("%Y-%m-%d");
         let (who, why) = (printable(&mark.obliterated_by), printable(&mark.reason));
         session.print(format!("Obliterated on {date} by {who}: {why}"));
     }
     session.print(format!(
-        "In {} changes, on {} paths and {} branches:",
-        preview.changes, preview.paths, preview.branches
+        "In {}, on {} and {}:",
+        counted(preview.changes, "change", "changes"),
+        counted(preview.paths, "path", "paths"),
+        counted(preview.branches, "branch", "branches")
     ));
     let mut table = Table::new("  ", &[("SEQUENCE", 8), ("BRANCH", 20), ("STATUS", 9), ("AT HEAD", 7), ("PATH", 0)]);
     for place in &preview.places {

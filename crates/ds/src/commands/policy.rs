@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::{
     Exit, Failure,
     cli::{JsonOption, YesOption},
-    output::{Table, printable},
+    output::{Table, counted, printable},
     session::Session,
     workspace::Workspace,
 };
@@ -251,8 +251,10 @@ async fn replay(session: &mut Session<'_>, files: &[PathBuf], last: u32, json: J
         }
     }
     session.say(format!(
-        "Of {} decisions {} that went ahead would be denied, {} that were denied would be allowed",
-        whole.replayed, whole.refused, whole.allowed
+        "Of {} {} that went ahead would be denied, {} denied would be allowed",
+        counted(whole.replayed, "decision", "decisions"),
+        whole.refused,
+        counted(whole.allowed, "that was", "that were")
     ));
     if whole.skipped > 0 {
         session.say(format!("Passed over {}, whose documents are not kept", whole.skipped));

@@ -3,6 +3,7 @@ use docstore_models::BranchStatus;
 
 use crate::{
     Failure,
+    output::counted,
     remote::find_branch,
     session::Session,
     sync::{self, SyncOptions, SyncReport},
@@ -53,7 +54,8 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
 /// Tells of files that were merged; conflict markers make the command fail, after everything is in place.
 pub(crate) fn report_merges(session: &mut Session<'_>, report: &SyncReport) -> Result<(), Failure> {
     if report.merged > 0 {
-        session.say(format!("Merged {} files that were changed here too", report.merged));
+        let files = counted(report.merged, "file that was", "files that were");
+        session.say(format!("Merged {files} changed here too"));
     }
     if report.conflicted.is_empty() {
         return Ok(());

@@ -2,6 +2,7 @@ use clap::Args;
 
 use crate::{
     Failure,
+    output::counted,
     session::Session,
     sync::{self, SyncOptions},
     workspace::Workspace,
@@ -24,7 +25,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         wanted.push(session.workspace_path(&workspace, path)?);
     }
     let count = restore(session, &mut workspace, &wanted).await?;
-    session.say(format!("Restored {count} files"));
+    session.say(format!("Restored {}", counted(count, "file", "files")));
     Ok(())
 }
 

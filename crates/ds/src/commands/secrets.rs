@@ -8,7 +8,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::{
     Failure,
     cli::{JsonOption, YesOption},
-    output::{Table, printable},
+    output::{Table, counted, printable},
     remote::instead_of_status,
     session::Session,
 };
@@ -202,7 +202,7 @@ async fn rewrap(session: &mut Session<'_>) -> Result<(), Failure> {
             break;
         }
     }
-    session.say(format!("Encrypted {rewrapped} secrets anew"));
+    session.say(format!("Encrypted {} anew", counted(rewrapped, "secret", "secrets")));
     if failed.is_empty() {
         return Ok(());
     }

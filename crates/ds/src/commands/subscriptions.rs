@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::{
     Failure,
     cli::{JsonOption, YesOption},
-    output::{Table, printable},
+    output::{Table, counted, printable},
     remote::instead_of_status,
     session::Session,
 };
@@ -210,8 +210,7 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         Action::Redeliver { id, delivery, since } => {
             let request = RedeliverRequest { delivery, since };
             let result = client.redeliver(&id, &request).await.map_err(|error| not_found(error, &id))?;
-            let deliveries = if result.queued == 1 { "delivery" } else { "deliveries" };
-            session.say(format!("Queued {} {deliveries}", result.queued));
+            session.say(format!("Queued {}", counted(result.queued, "delivery", "deliveries")));
             if result.more {
                 session.warn("there is more: once these are delivered, ask again from the time of the last one");
             }

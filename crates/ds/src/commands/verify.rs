@@ -10,7 +10,7 @@ use crate::{
     Failure,
     cli::JsonOption,
     integrity::ChainPages,
-    output::first_line,
+    output::{counted, first_line},
     remote::find_branch,
     session::Session,
     sync,
@@ -101,10 +101,9 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         let (count, gone) =
             verify_content(session, &repo, &branch, head.base_sequence, head.head_sequence, walk.files).await?;
         if gone > 0 {
-            let files = if gone == 1 { "file" } else { "files" };
-            session.warn(format!("{gone} {files} not verified: obliterated on the server"));
+            session.warn(format!("{} not verified: obliterated on the server", counted(gone, "file", "files")));
         }
-        let line = format!("Content of {count} files matches");
+        let line = format!("Content of {} matches", counted(count, "file", "files"));
         if arguments.json.json { session.detail(line) } else { session.say(line) }
     }
     Ok(())

@@ -421,7 +421,7 @@ async fn restore_puts_files_back_and_keeps_copies() {
     alice.write("a", "edited");
     alice.remove("d/b");
     alice.write("new", "stays");
-    insta::assert_snapshot!(alice.ds(&["restore", "a"]).await.stdout, @"Restored 1 files");
+    insta::assert_snapshot!(alice.ds(&["restore", "a"]).await.stdout, @"Restored 1 file");
     assert_eq!((alice.read("a").as_str(), alice.exists("d/b")), ("a", false));
     alice.ok(&["restore", "."]).await;
     assert_eq!(alice.files(), ["a", "d/b", "new"]);

@@ -494,7 +494,7 @@ async fn show_prints_the_bytes_of_a_file() {
     ");
     insta::assert_snapshot!(alice.ok(&["diff", "--range", "1..2", "--stat"]).await, @r"
       f  +1 -1
-    1 files changed, 1 lines added, 1 removed
+    1 file changed, 1 line added, 1 removed
     ");
 }
 

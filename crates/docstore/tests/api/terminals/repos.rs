@@ -303,7 +303,7 @@ async fn what_was_obliterated_is_missed_by_nobody() {
     Nothing was obliterated
     admin$ ds obliterate env --reason "a password" --yes
     Content: ID-1 (25 bytes)
-    In 1 changes, on 1 paths and 1 branches:
+    In 1 change, on 1 path and 1 branch:
     SEQUENCE  BRANCH                STATUS     AT HEAD  PATH
     2         main                  active     yes      env
     Obliterated 25 bytes with the hash ID-1
@@ -329,7 +329,7 @@ async fn what_was_obliterated_is_missed_by_nobody() {
     ann$ ds verify --content
     seq 1     OK    ID-2  change main
     seq 2     OK    ID-3  change main
-    Content of 1 files matches
+    Content of 1 file matches
     warning: 1 file not verified: obliterated on the server
     ann$ ds pull
     Synced branch 'main' (2 downloaded, 0 removed)
