@@ -276,6 +276,13 @@ async fn at_a_terminal() {
     told.types(ANN, "commit -m again").await;
     told.types(ANN, "pull").await;
     told.types(ANN, "status").await;
+    told.say("what is not here is deleted by its name alone");
+    told.types(ANN, "commit -m gone .").await;
+    told.types(ANN, "commit -m gone env a").await;
+    told.types(ANN, "commit -m gone env never").await;
+    told.types(ANN, "commit -m gone env").await;
+    told.types(ANN, "pull").await;
+    told.types(ANN, "show 2").await;
     insta::assert_snapshot!(told.text(), @r#"
     ann$ ds obliterate env --preview
     Content: ID-1 (25 bytes)
@@ -317,10 +324,33 @@ async fn at_a_terminal() {
     [exit 1]
     ann$ ds pull
     Synced branch 'main' (0 downloaded, 1 removed)
-    warning: 'env' is left out: its content was obliterated on the server
+    warning: 'env' is left out: its content was obliterated on the server; committing it by name deletes it
     ann$ ds status
     On branch main
     No changes
+    # what is not here is deleted by its name alone
+    ann$ ds commit -m gone .
+    error: nothing to commit
+    [exit 1]
+    ann$ ds commit -m gone env a
+    error: nothing changed at 'a'
+    [exit 1]
+    ann$ ds commit -m gone env never
+    error: nothing changed at 'never'
+    [exit 1]
+    ann$ ds commit -m gone env
+    Committed sequence 2 (1 files)
+    ann$ ds pull
+    Synced branch 'main' (0 downloaded, 0 removed)
+    ann$ ds show 2
+    commit 2
+    branch:  main
+    author:  ann@example.com
+    date:    TIME
+    message: gone
+
+    Files:
+      env  (deleted)
     "#);
 }
 

@@ -6,6 +6,8 @@ use docstore_models::{CommitRequest, CommitResponse, ErrorCode};
 use crate::{
     Failure,
     session::Session,
+    sync::fetch_contents,
+    text::TEXT_BYTES_MAX,
     upload::{self, FileChange, Prepared},
     words,
     workspace::{Anchor, Changes, Scan, State, Workspace},
@@ -25,7 +27,7 @@ pub(crate) struct Arguments {
     /// Commit to main against policies that allow an admin to, and say why. It is recorded.
     #[arg(long = "override", value_name = "REASON")]
     override_reason: Option<String>,
-    /// Commit only changes of these files and directories.
+    /// Commit only changes of these files and directories. One that is not here because its content was obliterated is deleted.
     paths: Vec<String>,
 }
 
@@ -38,7 +40,9 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         for path in &arguments.paths {
             wanted.push(session.workspace_path(&workspace, path)?);
         }
-        restrict(&mut changes, &wanted)?;
+        let unchanged = restrict(&mut changes, &wanted);
+        check_obliterated(session, &workspace, &scan, &unchanged).await?;
+        changes.deleted.extend(unchanged);
     }
     if changes.is_empty() {
         return Err(Failure::new("nothing to commit"));
@@ -50,21 +54,44 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
     Ok(())
 }
 
-/// Keeps the changes below the given paths, each of which must match some.
-fn restrict(changes: &mut Changes, wanted: &[String]) -> Result<(), Failure> {
+/// Keeps the changes below the given paths. Answers those paths at which nothing changed.
+fn restrict(changes: &mut Changes, wanted: &[String]) -> Vec<String> {
     let is_below = |path: &str, above: &str| {
         above.is_empty() || path == above || path.strip_prefix(above).is_some_and(|rest| rest.starts_with('/'))
     };
-    for above in wanted {
-        let lists = [&changes.new, &changes.modified, &changes.deleted];
-        if !lists.into_iter().flatten().any(|path| is_below(path, above)) {
-            return Err(Failure::new(format!("nothing changed at '{above}'")));
-        }
-    }
+    let mut unchanged = wanted.to_vec();
+    unchanged.retain(|above| {
+        let mut changed = [&changes.new, &changes.modified, &changes.deleted].into_iter().flatten();
+        !changed.any(|path| is_below(path, above))
+    });
     for list in [&mut changes.new, &mut changes.modified, &mut changes.deleted] {
         list.retain(|path| wanted.iter().any(|above| is_below(path, above)));
     }
-    Ok(())
+    unchanged.sort_unstable();
+    unchanged.dedup();
+    unchanged
+}
+
+/// A path at which nothing changed must be a file that workspaces leave out, because its content was obliterated.
+async fn check_obliterated(
+    session: &mut Session<'_>,
+    workspace: &Workspace,
+    scan: &Scan,
+    paths: &[String],
+) -> Result<(), Failure> {
+    let nothing = |path: &String| match path.as_str() {
+        "" => Failure::new("nothing to commit"),
+        path => Failure::new(format!("nothing changed at '{path}'")),
+    };
+    if let Some(path) = paths.iter().find(|path| path.is_empty() || scan.files.contains_key(*path)) {
+        return Err(nothing(path));
+    }
+    if paths.is_empty() {
+        return Ok(());
+    }
+    let (repo, state) = (session.repo(workspace)?, workspace.state());
+    let there = fetch_contents(&repo, &state.branch, state.sequence, paths, TEXT_BYTES_MAX).await?;
+    paths.iter().find(|path| !there.obliterated.contains(*path)).map_or(Ok(()), |path| Err(nothing(path)))
 }
 
 pub(crate) fn file_changes(workspace: &Workspace, scan: &Scan, changes: &Changes) -> BTreeMap<String, FileChange> {

@@ -84,7 +84,10 @@ pub(crate) async fn sync(
         session.warn(format!("'{path}' is left out: files of .ds and .git folders are not written from a server"));
     }
     for path in target.obliterated.keys() {
-        session.warn(format!("'{}' is left out: its content was obliterated on the server", printable(path)));
+        let path = printable(path);
+        session.warn(format!(
+            "'{path}' is left out: its content was obliterated on the server; committing it by name deletes it"
+        ));
     }
     let folder = temporary(workspace)?;
     let staging = tempfile::Builder::new().prefix("sync-").tempdir_in(&folder).about("create a folder in", &folder)?;

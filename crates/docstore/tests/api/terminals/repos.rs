@@ -311,7 +311,7 @@ async fn what_was_obliterated_is_missed_by_nobody() {
     # somebody who had the file
     ann$ ds pull
     Synced branch 'main' (0 downloaded, 1 removed)
-    warning: 'env' is left out: its content was obliterated on the server
+    warning: 'env' is left out: its content was obliterated on the server; committing it by name deletes it
     ann$ ds status
     On branch main
     No changes
