@@ -1,11 +1,11 @@
 //! Slow readers, a ring that overflows, old events that go, and the end.
 
-use docstore_database::testing::TestDatabase;
+use docstore_database::testing::{TableWatch, TestDatabase};
 use docstore_events::{Events, Scope, Settings, Start, sse_body};
 use futures::{FutureExt, StreamExt};
 use tokio::sync::oneshot;
 
-use crate::support::{event, happen, next, process, rows, settings, subscribe, take, until};
+use crate::support::{event, happen, next, process, rows, settings, subscribe, take};
 
 #[tokio::test]
 async fn a_slow_reader_falls_back_to_the_database_and_into_memory_again() {
@@ -97,7 +97,7 @@ async fn old_events_are_deleted_and_older_positions_start_at_the_oldest() {
     take(&mut probe, 1).await;
 
     let second = process(&database, &Settings { retention_days: 2, ..settings() }).await;
-    until::<i32>(&pool, "SELECT 1 WHERE (SELECT count(*) FROM event_log) = 1").await;
+    TableWatch::on(&pool, "event_log").await.until("SELECT count(*) = 1 FROM event_log").await;
     let mut stream = subscribe(&second.hub, Scope::All, Start::After(3)).await;
     assert_eq!(take(&mut stream, 1).await, rows(&[(1501, "young")]));
     happen(&pool, &second, &[event("next")]).await;

@@ -105,7 +105,7 @@ pub(crate) fn rows(expected: &[(i64, &str)]) -> Vec<(i64, String)> {
     expected.iter().map(|(position, payload)| (*position, (*payload).to_owned())).collect()
 }
 
-/// Waits until a query answers with something.
+/// Waits until a query about the connections of the database, of which nobody is told, answers with something.
 pub(crate) async fn until<T>(pool: &Pool, query: &'static str) -> T
 where
     T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
