@@ -1,16 +1,24 @@
-//! A connection to the server: one keep-alive HTTP/1.1 connection per client, nothing pooled, nothing retried, so that
-//! the generator takes as little as it can of the cores that it shares with what it measures.
+//! A connection to the server: one keep-alive HTTP/1.1 connection per client, nothing pooled, nothing retried, and driven
+//! by whoever waits for its answer rather than by a task of its own, as the floor's connections are, so that the generator
+//! takes as little as it can of the cores that it shares with what it measures.
 
-use std::{convert::Infallible, time::Duration};
+use std::{
+    convert::Infallible,
+    future::{Future, poll_fn},
+    pin::{Pin, pin},
+    task::Poll,
+    time::Duration,
+};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use base64::Engine;
 use bytes::{Bytes, BytesMut};
+use futures::FutureExt;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::{Body, Incoming},
-    client::conn::http1::{self, SendRequest},
+    client::conn::http1::{self, Connection, SendRequest},
     header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderValue},
 };
 use hyper_util::rt::TokioIo;
@@ -68,11 +76,7 @@ impl Target {
             TcpStream::connect(&self.address).await.with_context(|| format!("cannot reach {}", self.address))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        tokio::spawn(async move {
-            // A broken connection shows in the request that was under way.
-            let _ = connection.await;
-        });
-        Ok(Wire { target: self.clone(), sender })
+        Ok(Wire { target: self.clone(), sender, connection: Box::pin(connection) })
     }
 
     /// Opens several connections.
@@ -91,10 +95,36 @@ fn bearer(token: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
+type Driver = Pin<Box<Connection<TokioIo<TcpStream>, RequestBody>>>;
+
 /// One open connection.
 pub(crate) struct Wire {
     target: Target,
     sender: SendRequest<RequestBody>,
+    connection: Driver,
+}
+
+/// Waits for what comes over a connection, and lets the connection go on meanwhile.
+async fn drive<T>(connection: &mut Driver, work: impl Future<Output = hyper::Result<T>>) -> Result<T> {
+    let mut work = pin!(work);
+    let mut ended = false;
+    let driven = poll_fn(|context| {
+        loop {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(done.map_err(Into::into));
+            }
+            if ended {
+                return Poll::Ready(Err(anyhow!("the server closed the connection")));
+            }
+            match connection.as_mut().poll(context) {
+                // What was received last is still to be looked at.
+                Poll::Ready(Ok(())) => ended = true,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error.into())),
+                Poll::Pending => return work.as_mut().poll(context).map_err(Into::into),
+            }
+        }
+    });
+    timeout(ANSWER_SECONDS_MAX, driven).await?
 }
 
 /// A body that is there already.
@@ -104,12 +134,7 @@ pub(crate) fn full(bytes: Bytes) -> RequestBody {
 
 impl Wire {
     /// Sends a request and waits for the head of the answer.
-    pub(crate) async fn request(
-        &mut self,
-        method: Method,
-        path: &str,
-        body: RequestBody,
-    ) -> Result<Response<Incoming>> {
+    async fn send(&mut self, method: Method, path: &str, body: RequestBody) -> Result<Response<Incoming>> {
         let mut builder = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.target.prefix))
@@ -128,27 +153,37 @@ impl Wire {
             builder = builder.header(CONTENT_LENGTH, size);
         }
         let request = builder.body(body)?;
-        self.sender.ready().await?;
-        Ok(timeout(ANSWER_SECONDS_MAX, self.sender.send_request(request)).await??)
+        let Self { sender, connection, .. } = self;
+        drive(connection, sender.ready()).await?;
+        drive(connection, sender.send_request(request)).await
+    }
+
+    /// Sends the connection's last request and waits for the head of the answer; its body is the caller's to read, at
+    /// their pace.
+    pub(crate) async fn open(mut self, method: Method, path: &str, body: RequestBody) -> Result<Response<Incoming>> {
+        let response = self.send(method, path, body).await?;
+        // A broken connection shows in the body.
+        tokio::spawn(self.connection);
+        Ok(response)
     }
 
     /// Sends a request, demands a success, and reads the answer.
     pub(crate) async fn answer(&mut self, method: Method, path: &str, body: RequestBody) -> Result<Bytes> {
-        let response = self.request(method.clone(), path, body).await?;
+        let response = self.send(method.clone(), path, body).await?;
         let status = response.status();
-        let bytes = timeout(ANSWER_SECONDS_MAX, response.into_body().collect()).await??.to_bytes();
+        let bytes = drive(&mut self.connection, response.into_body().collect()).await?.to_bytes();
         demand(status, &bytes, &method, path)?;
         Ok(bytes)
     }
 
     /// Reads an answer without keeping it, and says how long it is.
     pub(crate) async fn count_bytes(&mut self, path: &str) -> Result<u64> {
-        let response = self.request(Method::GET, path, full(Bytes::new())).await?;
+        let response = self.send(Method::GET, path, full(Bytes::new())).await?;
         let status = response.status();
         let mut body = response.into_body();
         let (mut count, mut start) = (0, BytesMut::new());
-        while let Some(frame) = timeout(ANSWER_SECONDS_MAX, body.frame()).await? {
-            if let Ok(data) = frame?.into_data() {
+        while let Some(frame) = drive(&mut self.connection, body.frame().map(Option::transpose)).await? {
+            if let Ok(data) = frame.into_data() {
                 count += data.len() as u64;
                 if !status.is_success() {
                     start.extend_from_slice(&data);

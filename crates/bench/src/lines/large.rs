@@ -68,7 +68,7 @@ pub(crate) async fn large_file(bench: &mut Bench) -> Result<()> {
 
     let begin = Instant::now();
     let path = format!("/repos/{repo}/-/file/large.bin?format=raw");
-    let response = wire.request(Method::GET, &path, full(Bytes::new())).await?;
+    let response = wire.open(Method::GET, &path, full(Bytes::new())).await?;
     ensure!(response.status().is_success(), "GET {path}: {}", response.status());
     let mut body = response.into_body();
     let mut hasher = Sha256::new();

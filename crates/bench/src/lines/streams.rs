@@ -76,15 +76,12 @@ pub(crate) async fn streams(bench: &mut Bench) -> Result<()> {
     let (sender, mut arrivals) = mpsc::unbounded_channel();
     let mut tasks = Vec::new();
     for _ in 0..count {
-        let mut wire = bench.target.connect().await?;
+        let wire = bench.target.connect().await?;
         let path = format!("/repos/{repo}/-/events?types=com.docstore.commit.created");
-        let response = wire.request(Method::GET, &path, full(Bytes::new())).await?;
+        let response = wire.open(Method::GET, &path, full(Bytes::new())).await?;
         ensure!(response.status().is_success(), "a stream was refused: {}", response.status());
         let sender = sender.clone();
-        tasks.push(tokio::spawn(async move {
-            listen(response.into_body(), sender).await;
-            drop(wire);
-        }));
+        tasks.push(tokio::spawn(listen(response.into_body(), sender)));
     }
     drop(sender);
     if let (Some(with), Some(without)) = (idle_transactions(bench, idle_seconds).await?, without) {
