@@ -91,6 +91,10 @@ struct WireFormatter;
 impl Formatter for WireFormatter {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
         let bytes = fragment.as_bytes();
+        // Hardly any text has one of these, and then it is looked through many bytes at a time.
+        if memchr::memchr3(b'<', b'>', b'&', bytes).is_none() && memchr::memchr(0xE2, bytes).is_none() {
+            return writer.write_all(bytes);
+        }
         let mut written = 0;
         for (at, byte) in bytes.iter().enumerate() {
             let (escape, length): (&[u8], usize) = match byte {
