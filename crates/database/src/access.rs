@@ -1,7 +1,7 @@
 //! Who may do what in a repo: the facts, not the decision.
 
 use chrono::{DateTime, Utc};
-use docstore_models::{FileMode, MAIN_BRANCH, OrgRole, Role, Timestamp};
+use docstore_models::{FileMode, OrgRole, Role, Timestamp};
 use sqlx::PgExecutor;
 use uuid::Uuid;
 
@@ -49,24 +49,60 @@ macro_rules! facts_of {
     };
 }
 
+/// A question for the facts about a repo and an identity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FactsQuestion {
+    /// The full name of the repo.
+    pub repo: String,
+    /// Who.
+    pub identity: String,
+}
+
 /// The facts about a live repo and an identity.
 ///
 /// # Errors
 /// When the database cannot answer.
 pub async fn repo_facts(executor: impl PgExecutor<'_>, repo: &str, identity: &str) -> Result<Option<RepoFacts>> {
-    let row = sqlx::query!(
+    let question = FactsQuestion { repo: repo.to_owned(), identity: identity.to_owned() };
+    Ok(all_repo_facts(executor, &[question]).await?.pop().flatten())
+}
+
+/// The facts about live repos and identities, in the order of the questions.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn all_repo_facts(
+    executor: impl PgExecutor<'_>,
+    questions: &[FactsQuestion],
+) -> Result<Vec<Option<RepoFacts>>> {
+    let repos: Vec<&str> = questions.iter().map(|question| question.repo.as_str()).collect();
+    let identities: Vec<&str> = questions.iter().map(|question| question.identity.as_str()).collect();
+    let rows = sqlx::query!(
         r#"
         SELECT
-            repo_id AS "repo_id!", org_id AS "org_id!", name AS "name!", created_at AS "created_at!",
-            created_by AS "created_by!", explicit_role::text, org_role::text, has_admin AS "has_admin!"
-        FROM repo_facts($1, $2)
+            asked.place AS "place!", r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!",
+            r.created_at AS "created_at!", r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text,
+            r.has_admin AS "has_admin!"
+        FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (repo, identity, place)
+        CROSS JOIN LATERAL repo_facts(asked.repo, asked.identity) r
         "#,
-        repo,
-        identity,
+        &repos as &[&str],
+        &identities as &[&str],
     )
-    .fetch_optional(executor)
+    .fetch_all(executor)
     .await?;
-    Ok(row.map(|row| facts_of!(row)))
+    Ok(in_order(questions.len(), rows.into_iter().map(|row| (row.place, facts_of!(row)))))
+}
+
+/// Answers in the order of their questions, by the places that an ordinality gave them.
+fn in_order<T>(questions: usize, answers: impl Iterator<Item = (i64, T)>) -> Vec<Option<T>> {
+    let mut ordered: Vec<Option<T>> = (0..questions).map(|_| None).collect();
+    for (place, answer) in answers {
+        if let Some(slot) = usize::try_from(place - 1).ok().and_then(|index| ordered.get_mut(index)) {
+            *slot = Some(answer);
+        }
+    }
+    ordered
 }
 
 /// The facts about the live repos in which an identity is something, by name: its own role, a membership in the org, or,
@@ -122,6 +158,7 @@ pub async fn facts_of_identity(
 
 /// The facts and a file, if there is one.
 struct RawFacts {
+    place: i64,
     repo_id: i64,
     org_id: i64,
     name: String,
@@ -140,58 +177,61 @@ struct RawFacts {
     obliterated: Option<bool>,
 }
 
-/// The facts about a live repo and an identity, and one file at the head of a branch of it: the most frequent read of all
-/// in one round trip. The file is for the caller to give away only when the facts allow it.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn repo_facts_and_file(
-    executor: impl PgExecutor<'_>,
-    repo: &str,
-    identity: &str,
-    branch: &str,
-    path: &str,
-) -> Result<Option<(RepoFacts, Option<FileRow>)>> {
-    let row = if branch == MAIN_BRANCH {
-        file_of_main(executor, repo, identity, path).await?
-    } else {
-        file_of_branch(executor, repo, identity, branch, path).await?
-    };
-    Ok(row.map(|row| {
-        let facts = facts_of!(row);
-        let file = match (row.version_id, row.content_hash, row.size, row.mode) {
+impl RawFacts {
+    fn split(self) -> FactsAndFile {
+        let facts = facts_of!(self);
+        let file = match (self.version_id, self.content_hash, self.size, self.mode) {
             (Some(version_id), Some(hash), Some(size), Some(mode)) => Some(FileRow {
                 version_id,
                 hash: hash_of(&hash),
                 size,
-                content_type: row.content_type,
+                content_type: self.content_type,
                 mode: FileMode::from_i32(mode),
-                bytes: stored_bytes(row.obliterated == Some(true), row.blob_key, row.bytes),
+                bytes: stored_bytes(self.obliterated == Some(true), self.blob_key, self.bytes),
                 settled: false,
             }),
             _ => None,
         };
         (facts, file)
-    }))
+    }
 }
 
-/// At the head of `main`, where most reads are: no layers, so the leanest of plans.
-async fn file_of_main(
+/// The facts about a live repo and an identity, and a file at the head of a branch of it, if it is there. The file is for
+/// the caller to give away only when the facts allow it.
+pub type FactsAndFile = (RepoFacts, Option<FileRow>);
+
+/// A question for the facts about a repo and an identity, and for a file of its `main`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MainFileQuestion {
+    /// Where, and who.
+    pub facts: FactsQuestion,
+    /// The path.
+    pub path: String,
+}
+
+/// Facts and files at the head of `main`, in the order of the questions: the most frequent read of all, and the right to
+/// it, in one round trip.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn facts_and_main_files(
     executor: impl PgExecutor<'_>,
-    repo: &str,
-    identity: &str,
-    path: &str,
-) -> Result<Option<RawFacts>> {
-    Ok(sqlx::query_as!(
+    questions: &[MainFileQuestion],
+) -> Result<Vec<Option<FactsAndFile>>> {
+    let repos: Vec<&str> = questions.iter().map(|question| question.facts.repo.as_str()).collect();
+    let identities: Vec<&str> = questions.iter().map(|question| question.facts.identity.as_str()).collect();
+    let paths: Vec<&str> = questions.iter().map(|question| question.path.as_str()).collect();
+    let rows = sqlx::query_as!(
         RawFacts,
         r#"
         SELECT
-            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
-            r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
-            f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?",
-            f.blob_key AS "blob_key?", f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?",
-            f.obliterated AS "obliterated?"
-        FROM repo_facts($1, $2) r
+            asked.place AS "place!", r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!",
+            r.created_at AS "created_at!", r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text,
+            r.has_admin AS "has_admin!", f.version_id AS "version_id?", f.content_hash AS "content_hash?",
+            f.size AS "size?", f.blob_key AS "blob_key?", f.bytes AS "bytes?", f.content_type AS "content_type?",
+            f.mode AS "mode?", f.obliterated AS "obliterated?"
+        FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY AS asked (repo, identity, path, place)
+        CROSS JOIN LATERAL repo_facts(asked.repo, asked.identity) r
         LEFT JOIN LATERAL (
             SELECT
                 c.version_id, c.content_hash, c.size, c.blob_key, c.obliterated, stored.bytes, present.content_type,
@@ -203,29 +243,34 @@ async fn file_of_main(
                 AND present.content_id IS NOT NULL
             JOIN contents c ON c.id = present.content_id
             LEFT JOIN content_bytes stored ON stored.content_id = c.id
-            WHERE m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL AND present.path = $3
+            WHERE m.repo_id = r.repo_id AND m.name = 'main' AND m.deleted_at IS NULL AND present.path = asked.path COLLATE "C"
         ) f ON true
         "#,
-        repo,
-        identity,
-        path,
+        &repos as &[&str],
+        &identities as &[&str],
+        &paths as &[&str],
     )
-    .fetch_optional(executor)
-    .await?)
+    .fetch_all(executor)
+    .await?;
+    Ok(in_order(questions.len(), rows.into_iter().map(|row| (row.place, row.split()))))
 }
 
-async fn file_of_branch(
+/// The facts about a live repo and an identity, and a file at the head of a branch, which need not be `main`.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn facts_and_file(
     executor: impl PgExecutor<'_>,
     repo: &str,
     identity: &str,
     branch: &str,
     path: &str,
-) -> Result<Option<RawFacts>> {
-    Ok(sqlx::query_as!(
+) -> Result<Option<FactsAndFile>> {
+    let row = sqlx::query_as!(
         RawFacts,
         r#"
         SELECT
-            r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
+            1::bigint AS "place!", r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!", r.created_at AS "created_at!",
             r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text, r.has_admin AS "has_admin!",
             f.version_id AS "version_id?", f.content_hash AS "content_hash?", f.size AS "size?",
             f.blob_key AS "blob_key?", f.bytes AS "bytes?", f.content_type AS "content_type?", f.mode AS "mode?",
@@ -271,7 +316,8 @@ async fn file_of_branch(
         path,
     )
     .fetch_optional(executor)
-    .await?)
+    .await?;
+    Ok(row.map(RawFacts::split))
 }
 
 /// What an identity has in a repo.

@@ -1,5 +1,5 @@
-//! Appending commits to a branch: the one statement through which all history is written, whether by a commit, a
-//! merge, a rebase or an import.
+//! Appending commits to branches: the one statement through which all history is written, whether by a commit, several
+//! commits at once, a merge, a rebase or an import.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use crate::{
     Result,
-    branches::LockedBranch,
+    branches::{BranchRow, LockedBranch},
     contents::{ContentColumns, ContentHash, ContentRow, NewContent, hash_of, lost_blob, placing_contents},
     event_log::NewEvent,
 };
@@ -81,19 +81,24 @@ impl From<Option<i64>> for ChangedContent {
     }
 }
 
-/// What to append.
+/// What to append to one branch.
 #[derive(Clone, Copy, Debug)]
-pub struct Append<'a> {
-    /// Where the branch starts from afterwards.
+pub struct BranchAppend<'a> {
+    /// The branch.
+    pub locked: &'a LockedBranch,
+    /// Where it starts from afterwards.
     pub footing: Footing,
     /// The commits, ascending.
     pub commits: &'a [NewCommit],
-    /// The contents that come with them.
-    pub contents: &'a [NewContent],
-    /// Who brings the contents.
-    pub brought_by: &'a str,
     /// The paths for which it matters what is in their way.
     pub created: &'a [&'a str],
+}
+
+/// What comes with the commits.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Brought<'a> {
+    /// The contents, each hash once.
+    pub contents: &'a [&'a NewContent],
     /// What to log.
     pub events: &'a [NewEvent],
 }
@@ -105,7 +110,7 @@ pub struct Appended {
     /// commit, since files that need them would be deleted by it.
     pub contents: Vec<ContentRow>,
     /// Whether one of the created paths may now be a file and a directory at once: whether a file was ever at one of its
-    /// directories, or below it, on the branch or on `main`. Hardly ever is that so, and then
+    /// directories, or below it, on its branch or on `main`. Hardly ever is that so, and then
     /// [`files_in_the_way`](crate::commits::files_in_the_way) knows.
     pub crowded: bool,
 }
@@ -121,48 +126,69 @@ pub struct Footing {
     pub parent_sequence: i64,
 }
 
-/// Stores contents, appends commits to a locked branch, moves its head, logs events, and notes which checks the new head
-/// has to have: one statement, whatever the number of files, and one more when checks are required.
+impl Footing {
+    /// Where a locked branch starts from already, the next commit being behind its head.
+    #[must_use]
+    pub fn of(locked: &LockedBranch) -> Self {
+        let BranchRow { base_sequence, floor_sequence, head_sequence, .. } = locked.branch;
+        Self { base_sequence, floor_sequence, parent_sequence: head_sequence }
+    }
+}
+
+/// Stores contents, appends commits to locked branches of one repo, moves their heads, logs events, and notes which checks
+/// the new heads have to have: one statement, whatever the number of branches, commits and files, and one more for each
+/// branch when checks are required.
 ///
 /// # Errors
 /// When the database cannot answer; [`Error::Contention`](crate::Error::Contention) when a blob was deleted before it was
 /// named.
 pub async fn append_commits(
     connection: &mut PgConnection,
-    locked: &LockedBranch,
-    Append { footing, commits, contents, brought_by, created, events }: Append<'_>,
+    repo_id: i64,
+    branches: &[BranchAppend<'_>],
+    Brought { contents, events }: Brought<'_>,
 ) -> Result<Appended> {
-    let Some(last) = commits.last() else { return Ok(Appended::default()) };
+    let mut heads = HeadColumns::default();
     let mut rows = CommitColumns::default();
     let mut changes = ChangeColumns::default();
-    let mut parent = footing.parent_sequence;
-    // Within the batch a change supersedes the one before it on the same path.
-    let mut latest: HashMap<&str, usize> = HashMap::new();
-    for commit in commits {
-        rows.push(commit, parent);
-        parent = commit.sequence;
-        for change in &commit.changes {
-            let index = changes.push(commit.sequence, change);
-            if let Some(before) = latest.insert(&change.path, index) {
-                changes.superseded_by[before] = Some(commit.sequence);
-                changes.is_first[index] = false;
+    let mut in_the_way = Surroundings::default();
+    for append in branches {
+        let Some(last) = append.commits.last() else { continue };
+        let branch_id = append.locked.branch.id;
+        heads.push(branch_id, append.footing, last);
+        in_the_way.push(branch_id, append.created);
+        let mut parent = append.footing.parent_sequence;
+        // Among these commits a change supersedes the one before it on the same path.
+        let mut latest: HashMap<&str, usize> = HashMap::new();
+        for commit in append.commits {
+            rows.push(branch_id, append.footing, commit, parent);
+            parent = commit.sequence;
+            for change in &commit.changes {
+                let index = changes.push(branch_id, commit.sequence, change);
+                if let Some(before) = latest.insert(&change.path, index) {
+                    changes.superseded_by[before] = Some(commit.sequence);
+                    changes.is_first[index] = false;
+                }
             }
         }
     }
-    let contents = ContentColumns::from(contents);
+    if rows.sequence.is_empty() {
+        return Ok(Appended::default());
+    }
+    let contents = ContentColumns::of(contents.iter().copied());
     let events = crate::event_log::EventColumns::from(events);
-    let in_the_way = Surroundings::of(created);
     let found = placing_contents!(
-        locked.repo_id,
-        brought_by,
+        repo_id,
         contents,
         r#",
         given AS (
             SELECT *
             FROM unnest(
-                $20::text[], $21::bigint[], $22::bigint[], $23::bigint[], $24::bytea[], $25::integer[], $26::text[],
-                $27::uuid[], $28::boolean[]
-            ) AS given (path, sequence, superseded_by, content_id, content_hash, mode, content_type, change_id, is_first)
+                $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[], $14::integer[],
+                $15::text[], $16::uuid[], $17::boolean[]
+            ) AS given (
+                branch_id, path, sequence, superseded_by, content_id, content_hash, mode, content_type, change_id, is_first
+            )
         ),
         superseded AS (
             UPDATE file_changes old
@@ -172,26 +198,23 @@ pub async fn append_commits(
             WHERE given.is_first AND old.ctid = (
                 SELECT f.ctid
                 FROM file_changes f
-                WHERE f.branch_id = $8 AND f.path = given.path COLLATE "C"
+                WHERE f.branch_id = given.branch_id AND f.path = given.path COLLATE "C"
                 ORDER BY f.sequence DESC
                 LIMIT 1
             )
         ),
         new_commits AS (
             INSERT INTO commits (
-                sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, author,
+                repo_id, branch_id, sequence, parent_sequence, base_sequence, floor_sequence, message, author,
                 created_at, commit_hash, file_count, replayed_from, imported_from, pushed_by
             )
-            SELECT
-                n.sequence, $1, $8, n.parent_sequence, $9, $10, n.message, n.author,
-                n.created_at, n.commit_hash, n.file_count, n.replayed_from, n.imported_from,
-                n.pushed_by
+            SELECT $1, n.*
             FROM unnest(
-                $11::bigint[], $12::bigint[], $13::text[], $14::text[], $15::timestamptz[], $16::bytea[],
-                $17::bigint[], $18::bigint[], $19::text[], $29::text[]
+                $18::bigint[], $19::bigint[], $20::bigint[], $21::bigint[], $22::bigint[], $23::text[], $24::text[],
+                $25::timestamptz[], $26::bytea[], $27::bigint[], $28::bigint[], $29::text[], $30::text[]
             ) AS n (
-                sequence, parent_sequence, message, author, created_at, commit_hash, file_count, replayed_from,
-                imported_from, pushed_by
+                branch_id, sequence, parent_sequence, base_sequence, floor_sequence, message, author,
+                created_at, commit_hash, file_count, replayed_from, imported_from, pushed_by
             )
         ),
         new_changes AS (
@@ -199,8 +222,8 @@ pub async fn append_commits(
                 branch_id, path, sequence, superseded_by, content_id, mode, content_type, change_id
             )
             SELECT
-                $8, given.path, given.sequence, given.superseded_by, coalesce(given.content_id, placed.id), given.mode,
-                given.content_type, given.change_id
+                given.branch_id, given.path, given.sequence, given.superseded_by,
+                coalesce(given.content_id, placed.id), given.mode, given.content_type, given.change_id
             FROM given
             FULL JOIN placed ON placed.content_hash = given.content_hash
             -- A content without a file has none to go into. (See the contents for why the join is full.)
@@ -209,13 +232,16 @@ pub async fn append_commits(
         logged AS (
             INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit)
             SELECT e.event_id, e.subject, e.repo_id, e.type, e.payload, e.audit
-            FROM unnest($30::uuid[], $31::text[], $32::bigint[], $33::text[], $34::text[], $35::boolean[])
+            FROM unnest($31::uuid[], $32::text[], $33::bigint[], $34::text[], $35::text[], $36::boolean[])
                 AS e (event_id, subject, repo_id, type, payload, audit)
         ),
         moved AS (
-            UPDATE branches
-            SET head_sequence = $36, head_hash = $37, base_sequence = $9, floor_sequence = $10
-            WHERE id = $8
+            UPDATE branches b
+            SET head_sequence = m.head_sequence, head_hash = m.head_hash,
+                base_sequence = m.base_sequence, floor_sequence = m.floor_sequence
+            FROM unnest($37::bigint[], $38::bigint[], $39::bytea[], $40::bigint[], $41::bigint[])
+                AS m (branch_id, head_sequence, head_hash, base_sequence, floor_sequence)
+            WHERE b.id = m.branch_id
         )
         SELECT
             array_agg(placed.id) AS ids,
@@ -226,9 +252,10 @@ pub async fn append_commits(
             EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $1) AS "requires_checks!",
             EXISTS (
                 SELECT 1
-                FROM unnest($38::text[], $39::text[]) AS asked (low, high)
+                FROM (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL) main
+                CROSS JOIN unnest($42::bigint[], $43::text[], $44::text[]) AS asked (branch_id, low, high)
                 CROSS JOIN unnest(
-                    ARRAY[$8, (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)]
+                    CASE asked.branch_id WHEN main.id THEN ARRAY[main.id] ELSE ARRAY[asked.branch_id, main.id] END
                 ) AS line (branch_id)
                 CROSS JOIN LATERAL (
                     SELECT 1 FROM file_changes f
@@ -241,18 +268,7 @@ pub async fn append_commits(
             ) AS "crowded!"
         FROM placed
         "#,
-        locked.branch.id,
-        footing.base_sequence,
-        footing.floor_sequence,
-        &rows.sequence,
-        &rows.parent_sequence,
-        &rows.message as &[&str],
-        &rows.author as &[&str],
-        &rows.created_at,
-        &rows.commit_hash as &[&[u8]],
-        &rows.file_count,
-        &rows.replayed_from as &[Option<i64>],
-        &rows.imported_from as &[Option<&str>],
+        &changes.branch_id,
         &changes.path as &[&str],
         &changes.sequence,
         &changes.superseded_by as &[Option<i64>],
@@ -262,6 +278,18 @@ pub async fn append_commits(
         &changes.content_type as &[Option<&str>],
         &changes.change_id,
         &changes.is_first,
+        &rows.branch_id,
+        &rows.sequence,
+        &rows.parent_sequence,
+        &rows.base_sequence,
+        &rows.floor_sequence,
+        &rows.message as &[&str],
+        &rows.author as &[&str],
+        &rows.created_at,
+        &rows.commit_hash as &[&[u8]],
+        &rows.file_count,
+        &rows.replayed_from as &[Option<i64>],
+        &rows.imported_from as &[Option<&str>],
         &rows.pushed_by as &[Option<&str>],
         &events.event_id,
         &events.subject as &[&str],
@@ -269,8 +297,12 @@ pub async fn append_commits(
         &events.event_type as &[&str],
         &events.payload as &[&str],
         &events.audit,
-        last.sequence,
-        last.commit_hash,
+        &heads.branch_id,
+        &heads.head_sequence,
+        &heads.head_hash as &[&[u8]],
+        &heads.base_sequence,
+        &heads.floor_sequence,
+        &in_the_way.branch_id,
         &in_the_way.low,
         &in_the_way.high,
     )
@@ -280,7 +312,11 @@ pub async fn append_commits(
         return Err(lost_blob());
     }
     if found.requires_checks {
-        expect_checks(connection, locked, last.sequence).await?;
+        for append in branches {
+            if let Some(last) = append.commits.last() {
+                expect_checks(connection, append.locked, last.sequence).await?;
+            }
+        }
     }
     let placed = found.ids.into_iter().flatten().zip(found.hashes.into_iter().flatten());
     let placed = placed.zip(found.version_ids.into_iter().flatten().zip(found.sizes.into_iter().flatten()));
@@ -289,27 +325,30 @@ pub async fn append_commits(
     Ok(Appended { contents: contents.collect(), crowded: found.crowded })
 }
 
-/// Where a file would be in the way of new ones: ranges of paths, both ends included.
+/// Where a file would be in the way of new ones: ranges of paths, both ends included, each on a branch.
 #[derive(Default)]
 struct Surroundings {
+    branch_id: Vec<i64>,
     low: Vec<String>,
     high: Vec<String>,
 }
 
 impl Surroundings {
-    fn of(created: &[&str]) -> Self {
-        let mut surroundings = Self::default();
+    fn push(&mut self, branch_id: i64, created: &[&str]) {
         let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
         for directory in directories {
-            surroundings.low.push(directory.to_owned());
-            surroundings.high.push(directory.to_owned());
+            self.range(branch_id, directory.to_owned(), directory.to_owned());
         }
         for path in created {
-            surroundings.low.push(format!("{path}/"));
             // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
-            surroundings.high.push(format!("{path}0"));
+            self.range(branch_id, format!("{path}/"), format!("{path}0"));
         }
-        surroundings
+    }
+
+    fn range(&mut self, branch_id: i64, low: String, high: String) {
+        self.branch_id.push(branch_id);
+        self.low.push(low);
+        self.high.push(high);
     }
 }
 
@@ -340,9 +379,31 @@ pub(crate) fn directories_of(path: &str) -> impl Iterator<Item = &str> {
 }
 
 #[derive(Default)]
+struct HeadColumns<'a> {
+    branch_id: Vec<i64>,
+    head_sequence: Vec<i64>,
+    head_hash: Vec<&'a [u8]>,
+    base_sequence: Vec<i64>,
+    floor_sequence: Vec<i64>,
+}
+
+impl<'a> HeadColumns<'a> {
+    fn push(&mut self, branch_id: i64, footing: Footing, head: &'a NewCommit) {
+        self.branch_id.push(branch_id);
+        self.head_sequence.push(head.sequence);
+        self.head_hash.push(&head.commit_hash);
+        self.base_sequence.push(footing.base_sequence);
+        self.floor_sequence.push(footing.floor_sequence);
+    }
+}
+
+#[derive(Default)]
 struct CommitColumns<'a> {
+    branch_id: Vec<i64>,
     sequence: Vec<i64>,
     parent_sequence: Vec<i64>,
+    base_sequence: Vec<i64>,
+    floor_sequence: Vec<i64>,
     message: Vec<&'a str>,
     author: Vec<&'a str>,
     created_at: Vec<DateTime<Utc>>,
@@ -354,9 +415,12 @@ struct CommitColumns<'a> {
 }
 
 impl<'a> CommitColumns<'a> {
-    fn push(&mut self, commit: &'a NewCommit, parent: i64) {
+    fn push(&mut self, branch_id: i64, footing: Footing, commit: &'a NewCommit, parent: i64) {
+        self.branch_id.push(branch_id);
         self.sequence.push(commit.sequence);
         self.parent_sequence.push(parent);
+        self.base_sequence.push(footing.base_sequence);
+        self.floor_sequence.push(footing.floor_sequence);
         self.message.push(&commit.message);
         self.author.push(&commit.author);
         self.created_at.push(commit.created_at);
@@ -370,6 +434,7 @@ impl<'a> CommitColumns<'a> {
 
 #[derive(Default)]
 struct ChangeColumns<'a> {
+    branch_id: Vec<i64>,
     path: Vec<&'a str>,
     sequence: Vec<i64>,
     superseded_by: Vec<Option<i64>>,
@@ -382,7 +447,8 @@ struct ChangeColumns<'a> {
 }
 
 impl<'a> ChangeColumns<'a> {
-    fn push(&mut self, sequence: i64, change: &'a NewChange) -> usize {
+    fn push(&mut self, branch_id: i64, sequence: i64, change: &'a NewChange) -> usize {
+        self.branch_id.push(branch_id);
         self.path.push(&change.path);
         self.sequence.push(sequence);
         self.superseded_by.push(None);

@@ -215,6 +215,59 @@ pub async fn lock_branch(
     }))
 }
 
+/// Locks those of the branches that nobody else has locked, as [`lock_branch`] does, but without waiting for any; in no
+/// order, each with a number for one commit. None is locked while the repo is being removed.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn lock_free_branches(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    names: &[&str],
+) -> Result<Vec<LockedBranch>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT
+            locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
+            locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
+            clock_timestamp() AS "now!",
+            nextval('commit_sequence') AS "next_sequence!"
+        FROM (
+            SELECT b.*
+            FROM unnest($2::text[]) AS wanted (name)
+            JOIN branches b ON b.repo_id = $1 AND b.name = wanted.name COLLATE "C" AND b.deleted_at IS NULL
+            WHERE pg_try_advisory_xact_lock_shared($3::bigint + b.repo_id)
+            FOR NO KEY UPDATE OF b SKIP LOCKED
+        ) locked
+        "#,
+        repo_id,
+        names as &[&str],
+        REPO_LOCKS,
+    )
+    .fetch_all(connection)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| LockedBranch {
+            repo_id,
+            now: row.now,
+            next_sequence: Some(row.next_sequence),
+            branch: RawBranch {
+                id: row.id,
+                name: row.name,
+                head_sequence: row.head_sequence,
+                base_sequence: row.base_sequence,
+                floor_sequence: row.floor_sequence,
+                head_hash: row.head_hash,
+                status: row.status,
+                draft: row.draft,
+                auto_merge: row.auto_merge,
+            }
+            .into(),
+        })
+        .collect())
+}
+
 /// Creates a branch at the head of `main` of a repo that is held. A taken name violates `branches_live_name`. Answers its base, or nothing
 /// when the repo has gone.
 ///

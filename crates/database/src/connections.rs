@@ -226,25 +226,33 @@ pub struct Transaction {
 impl Deref for Transaction {
     type Target = PgConnection;
 
-    #[expect(clippy::expect_used, reason = "the connection is only taken out by commit and drop")]
+    #[expect(clippy::expect_used, reason = "the connection is only taken out by what ends it")]
     fn deref(&self) -> &PgConnection {
         self.connection.as_ref().expect("a transaction has its connection until it ends")
     }
 }
 
 impl DerefMut for Transaction {
-    #[expect(clippy::expect_used, reason = "the connection is only taken out by commit and drop")]
+    #[expect(clippy::expect_used, reason = "the connection is only taken out by what ends it")]
     fn deref_mut(&mut self) -> &mut PgConnection {
         self.connection.as_mut().expect("a transaction has its connection until it ends")
     }
 }
 
-impl Drop for Transaction {
-    fn drop(&mut self) {
+impl Transaction {
+    /// Ends the transaction and gives its connection back, so that whoever has to ask something else before they say why
+    /// does not hold one while they wait for another. Nothing more can be done in it.
+    pub fn roll_back(&mut self) {
         if let Some(mut connection) = self.connection.take() {
             // Queued here, sent when sqlx's pool tries the connection out, which is at once.
             PgTransactions::start_rollback(&mut connection);
         }
+    }
+}
+
+impl Drop for Transaction {
+    fn drop(&mut self) {
+        self.roll_back();
     }
 }
 
@@ -260,9 +268,23 @@ async fn begin_with(pool: &Pool, statement: Option<SqlStr>) -> Result<Transactio
 /// # Errors
 /// When no connection can be had.
 pub async fn begin(pool: &Pool) -> Result<Transaction> {
+    begin_alive(pool, None).await
+}
+
+/// Begins a transaction that waits for no lock longer than a tenth of a second: then its statement fails with
+/// [`Error::Contention`].
+///
+/// # Errors
+/// When no connection can be had.
+pub async fn begin_impatient(pool: &Pool) -> Result<Transaction> {
+    begin_alive(pool, Some("BEGIN; SET LOCAL lock_timeout = 100")).await
+}
+
+async fn begin_alive(pool: &Pool, statement: Option<&'static str>) -> Result<Transaction> {
+    let statement = statement.map(SqlStr::from_static);
     // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
     for _ in 0..pool.0.connections_max {
-        match begin_with(pool, None).await {
+        match begin_with(pool, statement.clone()).await {
             Ok(transaction) => return Ok(transaction),
             Err(sqlx::Error::PoolTimedOut) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
             Err(error) => match Error::from(error) {
@@ -271,7 +293,7 @@ pub async fn begin(pool: &Pool) -> Result<Transaction> {
             },
         }
     }
-    Ok(begin_with(pool, None).await?)
+    Ok(begin_with(pool, statement).await?)
 }
 
 /// Begins a read-only transaction in which all queries see the same state.

@@ -92,6 +92,8 @@ pub struct NewContent {
     pub size: i64,
     /// The bytes.
     pub bytes: NewBytes,
+    /// Who brings it.
+    pub created_by: String,
 }
 
 /// Contents as columns of a statement.
@@ -102,10 +104,11 @@ pub(crate) struct ContentColumns<'a> {
     pub(crate) size: Vec<i64>,
     pub(crate) blob_key: Vec<Option<&'a str>>,
     pub(crate) bytes: Vec<Option<&'a [u8]>>,
+    pub(crate) created_by: Vec<&'a str>,
 }
 
-impl<'a> From<&'a [NewContent]> for ContentColumns<'a> {
-    fn from(contents: &'a [NewContent]) -> Self {
+impl<'a> ContentColumns<'a> {
+    pub(crate) fn of(contents: impl IntoIterator<Item = &'a NewContent>) -> Self {
         let mut columns = Self::default();
         for content in contents {
             let (key, bytes) = match &content.bytes {
@@ -117,6 +120,7 @@ impl<'a> From<&'a [NewContent]> for ContentColumns<'a> {
             columns.size.push(content.size);
             columns.blob_key.push(key);
             columns.bytes.push(bytes);
+            columns.created_by.push(&content.created_by);
         }
         columns
     }
@@ -130,29 +134,37 @@ impl<'a> From<&'a [NewContent]> for ContentColumns<'a> {
 ///
 /// Parameters 1 to 7 are those of the contents; those of what follows begin at 8.
 macro_rules! placing_contents {
-    ($repo_id:expr, $created_by:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
+    ($repo_id:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query!(
             r#"
         WITH given_contents AS (
-            SELECT * FROM unnest($3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
-                AS given_contents (hash, version_id, size, blob_key)
+            SELECT * FROM unnest($2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
+                AS given_contents (created_by, hash, version_id, size, blob_key)
         ),
         obliterated AS (
             SELECT o.content_hash
             FROM given_contents given
-            JOIN obliterations o ON o.repo_id = $1 AND o.content_hash = given.hash
+            -- One by one: as long as the tables are young, the planner would look through all that the repo has.
+            CROSS JOIN LATERAL (
+                SELECT content_hash FROM obliterations WHERE repo_id = $1 AND content_hash = given.hash LIMIT 1
+            ) o
         ),
         known AS (
             SELECT c.id, c.content_hash, c.version_id, c.size
             FROM given_contents given
-            JOIN contents c ON c.repo_id = $1 AND c.content_hash = given.hash
+            CROSS JOIN LATERAL (
+                SELECT id, content_hash, version_id, size
+                FROM contents
+                WHERE repo_id = $1 AND content_hash = given.hash
+                LIMIT 1
+                -- One that is being cleared away is waited for, and then stored anew.
+                FOR KEY SHARE
+            ) c
             WHERE given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
-            -- One that is being cleared away is waited for, and then stored anew.
-            FOR KEY SHARE OF c
         ),
         stored AS (
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
-            SELECT $1, given.hash, given.version_id, given.size, given.blob_key, $2
+            SELECT $1, given.hash, given.version_id, given.size, given.blob_key, given.created_by
             FROM given_contents given
             -- Not EXISTS, nor a join below that could be anything but full: the planner takes all arrays for short, and would
             -- compare each of a thousand contents with each.
@@ -189,7 +201,7 @@ macro_rules! placing_contents {
         )
             "# + $then,
             $repo_id,
-            $created_by,
+            &$contents.created_by as &[&str],
             &$contents.hash as &[&[u8]],
             &$contents.version_id,
             &$contents.size,
@@ -215,13 +227,11 @@ pub(crate) fn lost_blob() -> Error {
 pub async fn store_contents(
     connection: &mut PgConnection,
     repo_id: i64,
-    created_by: &str,
     contents: &[NewContent],
 ) -> Result<Vec<ContentRow>> {
-    let contents = ContentColumns::from(contents);
+    let contents = ContentColumns::of(contents);
     let rows = placing_contents!(
         repo_id,
-        created_by,
         contents,
         r#"
         SELECT

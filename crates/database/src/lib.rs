@@ -55,6 +55,6 @@ pub mod testing;
 pub mod tokens;
 pub mod trees;
 
-pub use connections::{Connection, Pool, Transaction, begin, begin_snapshot, commit};
+pub use connections::{Connection, Pool, Transaction, begin, begin_impatient, begin_snapshot, commit};
 pub use error::{CommitError, Error, Result};
 pub use pool::{Settings, VARIABLES, connect, migrate, migrator, ping};

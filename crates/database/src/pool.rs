@@ -83,6 +83,8 @@ impl Settings {
                 ("jit", "off"),
                 // None of them is large enough to gain by it, and some rely on the order in which their parts run.
                 ("max_parallel_workers_per_gather", "0"),
+                // Each has an index for what it reads. Plans are made while the tables are young and small, and kept.
+                ("enable_seqscan", "off"),
                 // Nor does any look the same thing up twice, which is what remembering look-ups would be for.
                 ("enable_memoize", "off"),
                 // A server that hangs inside a transaction must not keep a branch locked.

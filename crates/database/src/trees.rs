@@ -183,7 +183,7 @@ pub struct FileRow {
 }
 
 /// One file at a point of a branch; nothing when the branch, or the file there, does not exist. At the head, where most
-/// reads are, [`crate::access::repo_facts_and_file`] asks for the right to it in the same round trip.
+/// reads are, [`crate::access::facts_and_main_files`] asks for the right to it in the same round trip.
 ///
 /// # Errors
 /// When the database cannot answer.

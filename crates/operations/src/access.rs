@@ -219,7 +219,7 @@ impl Operations {
     /// For the global admin a repo that does not exist is `REPO_NOT_FOUND`; for everybody else it looks like one that
     /// they may not enter: `FORBIDDEN`.
     pub async fn access(&self, caller: &Caller, repo: &str) -> Result<Access> {
-        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
+        let facts = self.facts(caller, repo).await?;
         self.judge(caller, repo, facts)
     }
 
@@ -245,7 +245,7 @@ impl Operations {
     /// # Errors
     /// When the database cannot answer.
     pub async fn still_reads(&self, caller: &Caller, repo: &str, repo_id: i64) -> Result<Option<bool>> {
-        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
+        let facts = self.facts(caller, repo).await?;
         let global_admin = self.is_global_admin(caller.rights_of());
         let facts = facts.filter(|facts| facts.repo_id == repo_id);
         Ok(facts.map(|facts| caller.covers_repo(repo_id) && role_and_grant(&facts, global_admin).is_some()))
@@ -288,7 +288,8 @@ impl Operations {
     /// The global admin as admin of a repo, also of one that has admins: for deleting, the last resort.
     pub(crate) async fn access_as_global_admin(&self, caller: &Caller, repo: &str) -> Result<Admin> {
         let GlobalAdmin(caller) = self.global_admin(caller)?;
-        let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str())
+        let facts = self
+            .facts(&caller, repo)
             .await?
             .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
         if !caller.covers_repo(facts.repo_id) {

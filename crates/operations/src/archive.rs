@@ -23,6 +23,9 @@ const BATCH_FILES: usize = 1000;
 /// How many bytes of small files are held at once, apart from one file that is larger.
 const BATCH_BYTES: i64 = 4 * 1024 * 1024;
 
+/// How many batches are on their way at once: while one is written, the database finds the next.
+const BATCHES_AHEAD: usize = 2;
+
 /// A tar block.
 const BLOCK: usize = 512;
 
@@ -126,10 +129,11 @@ impl Operations {
         pages
             .map_ok(|entries| stream::iter(batches(entries).into_iter().map(Ok)))
             .try_flatten()
-            .and_then(move |batch| {
+            .map_ok(move |batch| {
                 let operations = operations.clone();
                 async move { operations.tar_batch(batch).await }
             })
+            .try_buffered(BATCHES_AHEAD)
             .try_flatten()
             // The end of an archive: two blocks of zeros.
             .chain(stream::iter([Ok(Bytes::from_static(&[0; 2 * BLOCK]))]))

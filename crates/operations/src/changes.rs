@@ -10,7 +10,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use docstore_blobs::BlobKey;
 use docstore_database::{
-    append::{Append, Appended, ChangedContent, Footing, NewChange, NewCommit, append_commits},
+    append::{Appended, BranchAppend, Brought, ChangedContent, Footing, NewChange, NewCommit, append_commits},
     branches::LockedBranch,
     commits::files_in_the_way,
     contents::{
@@ -150,6 +150,24 @@ impl Plan {
         change.hash.as_ref().and_then(|hash| self.known.get(hash))
     }
 
+    /// What is to be stored.
+    pub(crate) fn new_contents(&self) -> &[NewContent] {
+        &self.new_contents
+    }
+
+    /// The length of what is to be stored; nothing when some of it is in the blob store.
+    pub(crate) fn inline_bytes(&self) -> Option<usize> {
+        self.new_contents.iter().try_fold(0, |sum, content| match &content.bytes {
+            NewBytes::Inline(bytes) => Some(sum + bytes.len()),
+            NewBytes::Blob(_) => None,
+        })
+    }
+
+    /// What was known before the repo was held, and may have been obliterated since.
+    pub(crate) fn looked_up(&self) -> &[ContentHash] {
+        &self.looked_up
+    }
+
     /// The row of a change.
     pub(crate) fn row(&self, change: &PlannedChange) -> NewChange {
         NewChange {
@@ -210,6 +228,7 @@ impl Operations {
     pub(crate) async fn plan(
         &self,
         repo_id: i64,
+        brought_by: &str,
         batches: Vec<Vec<FileChange>>,
     ) -> Result<(Vec<Vec<PlannedChange>>, Plan)> {
         let inline_bytes: usize = batches
@@ -263,7 +282,7 @@ impl Operations {
             } else {
                 NewBytes::Inline(bytes)
             };
-            plan.new_contents.push(NewContent { hash, size, bytes });
+            plan.new_contents.push(NewContent { hash, size, bytes, created_by: brought_by.to_owned() });
         }
         Ok((planned, plan))
     }
@@ -284,8 +303,8 @@ impl Operations {
             return Ok(());
         }
         let new_contents = std::mem::take(&mut plan.new_contents);
-        let stored = store_contents(&mut write.transaction, repo_id, &write.identity, &new_contents).await?;
-        self.take_stored(plan, repo_id, new_contents, stored, planned).await
+        let stored = store_contents(&mut write.transaction, repo_id, &new_contents).await?;
+        self.take_stored(write, plan, repo_id, new_contents, stored, planned).await
     }
 
     /// Refuses what was looked up before the repo was held and has been obliterated since.
@@ -311,6 +330,7 @@ impl Operations {
     /// Takes over what was stored of a plan; what was not stored was obliterated.
     async fn take_stored(
         &self,
+        write: &mut Write,
         plan: &mut Plan,
         repo_id: i64,
         new_contents: Vec<NewContent>,
@@ -324,6 +344,7 @@ impl Operations {
             return Ok(());
         }
         let hashes: Vec<ContentHash> = refused.iter().map(|content| content.hash).collect();
+        write.transaction.roll_back();
         Err(self.refuse_new(repo_id, &refused, paths_of(planned.iter(), &hashes)).await)
     }
 
@@ -361,19 +382,15 @@ impl Operations {
         planned: &[PlannedChange],
     ) -> Result<()> {
         self.check_looked_up(write, plan, locked.repo_id, planned).await?;
-        let created: Vec<&str> =
-            planned.iter().filter(|change| change.hash.is_some()).map(|change| change.path.as_str()).collect();
+        let created = created_paths(planned);
         let new_contents = std::mem::take(&mut plan.new_contents);
-        let append = Append {
-            footing,
-            commits,
-            contents: &new_contents,
-            brought_by: &write.identity,
-            created: &created,
-            events: &std::mem::take(&mut write.events),
-        };
-        let Appended { contents, crowded } = match append_commits(&mut write.transaction, locked, append).await {
+        let append = BranchAppend { locked, footing, commits, created: &created };
+        let brought =
+            Brought { contents: &new_contents.iter().collect::<Vec<_>>(), events: &std::mem::take(&mut write.events) };
+        let appended = append_commits(&mut write.transaction, locked.repo_id, &[append], brought).await;
+        let Appended { contents, crowded } = match appended {
             Err(error) if error.is_constraint("file_changes_content_id_fkey") => {
+                write.transaction.roll_back();
                 let there: HashSet<ContentHash> = find_contents(self.pool(), locked.repo_id, &plan.named)
                     .await?
                     .known
@@ -386,7 +403,7 @@ impl Operations {
             }
             appended => appended?,
         };
-        self.take_stored(plan, locked.repo_id, new_contents, contents, planned).await?;
+        self.take_stored(write, plan, locked.repo_id, new_contents, contents, planned).await?;
         if !crowded {
             return Ok(());
         }
@@ -415,6 +432,11 @@ impl Operations {
         self.blobs().put(&key, stream, limit, Some(hash)).await?;
         Ok(key)
     }
+}
+
+/// The paths at which there is a file after the changes.
+pub(crate) fn created_paths(planned: &[PlannedChange]) -> Vec<&str> {
+    planned.iter().filter(|change| change.hash.is_some()).map(|change| change.path.as_str()).collect()
 }
 
 /// The paths of changes that have one of the contents, in the order given, each once.
@@ -467,6 +489,13 @@ pub(crate) struct ChainBuilder<'a> {
     commits: Vec<NewCommit>,
 }
 
+/// Commits chained to the head of a branch.
+pub(crate) struct NewCommits {
+    pub(crate) commits: Vec<NewCommit>,
+    /// The hash of the last one, in hex.
+    pub(crate) head_hash: String,
+}
+
 /// What a commit is, apart from its files.
 pub(crate) struct CommitHead {
     pub(crate) sequence: i64,
@@ -516,8 +545,8 @@ impl<'a> ChainBuilder<'a> {
     }
 
     /// The commits, and the hash of the last one.
-    pub(crate) fn finish(self) -> (Vec<NewCommit>, String) {
-        (self.commits, self.previous)
+    pub(crate) fn finish(self) -> NewCommits {
+        NewCommits { commits: self.commits, head_hash: self.previous }
     }
 }
 

@@ -74,10 +74,11 @@ impl Operations {
             Begun::Before(()) => return Err(Error::bad_request("an upload takes no idempotency key")),
         };
         hold_repo(&mut *write.transaction, repo_id).await?;
-        let content = [NewContent { hash, size, bytes }];
-        let rows = store_contents(&mut write.transaction, repo_id, writer.identity(), &content).await?;
+        let content = [NewContent { hash, size, bytes, created_by: writer.identity().to_owned() }];
+        let rows = store_contents(&mut write.transaction, repo_id, &content).await?;
         let Some(row) = rows.first().copied() else {
             // It was obliterated while it was sent.
+            write.transaction.roll_back();
             return Err(self.refuse_new(repo_id, &content, Vec::new()).await);
         };
         note_upload(&mut *write.transaction, row.id).await?;

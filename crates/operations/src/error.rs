@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use docstore_blobs::{BlobKey, GetError, PutError};
 use docstore_database::{CommitError, contents::ContentHash};
 use docstore_models::{Conflict, ErrorCode, InvalidName, Obliteration, Requirement};
@@ -99,6 +101,23 @@ impl Error {
         Self::Corrupt(Damage::Blob { key: key.clone(), hash: *hash, why })
     }
 
+    /// A failure of the database that several requests share.
+    pub(crate) fn of_shared(error: &Arc<docstore_database::Error>) -> Self {
+        if let Some(limit) = error.limit() {
+            reached(limit);
+        }
+        let cause = Box::new(Arc::clone(error));
+        match &**error {
+            error if error.is_transient() => Self::Unavailable("the database", cause),
+            // A collector deleted the content between the look-up and the commit.
+            docstore_database::Error::Constraint { constraint, .. } if constraint == "file_changes_content_id_fkey" => {
+                Self::Unavailable("one of the contents", cause)
+            }
+            docstore_database::Error::TimedOut(_) => Self::Unavailable("the database", cause),
+            _ => Self::Internal(cause),
+        }
+    }
+
     /// A refusal.
     pub fn refused(code: ErrorCode, message: impl Into<String>) -> Self {
         Self::Refused { code, message: message.into() }
@@ -176,22 +195,7 @@ fn refused_contents(paths: &[String], obliterated: &[Obliteration]) -> String {
 
 impl From<docstore_database::Error> for Error {
     fn from(error: docstore_database::Error) -> Self {
-        if let Some(limit) = error.limit() {
-            reached(limit);
-        }
-        if error.is_transient() {
-            return Self::Unavailable("the database", Box::new(error));
-        }
-        match error {
-            // A collector deleted the content between the look-up and the commit.
-            docstore_database::Error::Constraint { ref constraint, .. }
-                if constraint == "file_changes_content_id_fkey" =>
-            {
-                Self::Unavailable("one of the contents", Box::new(error))
-            }
-            docstore_database::Error::TimedOut(_) => Self::Unavailable("the database", Box::new(error)),
-            other => Self::Internal(Box::new(other)),
-        }
+        Self::of_shared(&Arc::new(error))
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     Admin, Error, FileChange, IdempotencyKey, Operations, Result,
     auto_merge::end_wish_of_another,
     branches::lock_to_write,
-    changes::{ChainBuilder, CommitHead, PlannedChange, check_text, expect_head},
+    changes::{ChainBuilder, CommitHead, NewCommits, PlannedChange, check_text, expect_head},
     gate::GateAction,
     limits::reached,
     write::begin,
@@ -125,7 +125,7 @@ impl Operations {
                 .map_err(|error| Error::refused(error.code(), format!("commits[{index}]: {error}")))?;
         }
         let repo_id = admin.repo_id();
-        let (planned, mut plan) = self.plan(repo_id, change.files).await?;
+        let (planned, mut plan) = self.plan(repo_id, admin.identity(), change.files).await?;
 
         let mut write = begin!(self, admin.caller(), key);
         let locked = lock_to_write(&mut write, admin, &change.branch, false).await?;
@@ -161,7 +161,7 @@ impl Operations {
             };
             chain.push(head, files.iter().map(|change| plan.row(change)).collect(), &hashes);
         }
-        let (commits, commit_hash) = chain.finish();
+        let NewCommits { commits, head_hash: commit_hash } = chain.finish();
         let first_sequence = sequences.first().copied().unwrap_or_default();
         let head_sequence = sequences.last().copied().unwrap_or_default();
         let event = EventData::CommitsImported {
@@ -173,12 +173,7 @@ impl Operations {
             imported_by: admin.identity().to_owned(),
         };
         write.note(Some(repo_id), &event)?;
-        let footing = Footing {
-            base_sequence: locked.branch.base_sequence,
-            floor_sequence: locked.branch.floor_sequence,
-            parent_sequence: locked.branch.head_sequence,
-        };
-        self.append(&mut write, &locked, footing, &commits, &mut plan, &outcome).await?;
+        self.append(&mut write, &locked, Footing::of(&locked), &commits, &mut plan, &outcome).await?;
         if let Some(passage) = passage {
             passage.keep(&mut write, admin, head_sequence).await?;
         }

@@ -24,6 +24,7 @@ mod deliveries;
 mod error;
 mod event_pages;
 mod gate;
+mod group_commit;
 mod import;
 mod issue_comments;
 mod issues;
@@ -44,6 +45,7 @@ mod policy_set;
 mod presign;
 mod proposals;
 mod purge;
+mod questions;
 mod reads;
 mod rebase;
 mod releases;
@@ -57,6 +59,7 @@ mod sealing;
 mod secrets;
 mod sessions;
 mod subscriptions;
+mod together;
 mod tokens;
 mod whoami;
 mod why;
@@ -71,7 +74,9 @@ use docstore_database::Pool;
 use docstore_models::Identity;
 use docstore_policy_worker::Evaluator;
 use docstore_secrets::Keeper;
+use group_commit::{CommitGroups, commit_groups};
 use policy_cache::PolicyCache;
+use questions::Questions;
 
 pub use access::{Access, Admin, GlobalAdmin, Maintainer, OrgOwner, OrgReader, Reader, Writer};
 pub use archive::ArchiveEntry;
@@ -124,6 +129,8 @@ struct Inner {
     clock: Clock,
     random: Random,
     on_commit: OnCommit,
+    commit_groups: Arc<CommitGroups>,
+    questions: Questions,
     policies: PolicyCache,
     evaluator: Evaluator,
     webhooks: Webhooks,
@@ -170,6 +177,8 @@ impl Operations {
                 on_commit,
                 webhooks,
                 secrets,
+                commit_groups: commit_groups(),
+                questions: Questions::default(),
                 policies: PolicyCache::default(),
                 evaluator,
             }),
@@ -188,6 +197,14 @@ impl Operations {
 
     pub(crate) fn blobs(&self) -> &BlobStore {
         &self.inner.blobs
+    }
+
+    pub(crate) fn commit_groups(&self) -> &Arc<CommitGroups> {
+        &self.inner.commit_groups
+    }
+
+    pub(crate) fn questions(&self) -> &Questions {
+        &self.inner.questions
     }
 
     pub(crate) fn policy_cache(&self) -> &PolicyCache {

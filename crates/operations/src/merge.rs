@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use docstore_database::{
     Transaction,
-    append::{Append, Footing, NewChange, append_commits, draw_sequences},
+    append::{BranchAppend, Brought, Footing, NewChange, append_commits, draw_sequences},
     branches::{self, BranchRow, LockedBranch, lock_branch},
     commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
     policies::MainFile,
@@ -188,11 +188,10 @@ async fn append_merge(
     };
     let (rows, hashes) = rows_of(changes);
     chain.push(head, rows, &hashes);
-    let (commits, _) = chain.finish();
+    let commits = chain.finish().commits;
     let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
-    let append =
-        Append { footing, commits: &commits, contents: &[], brought_by: &actor.identity, created: &[], events: &[] };
-    append_commits(&mut write.transaction, main, append).await?;
+    let append = BranchAppend { locked: main, footing, commits: &commits, created: &[] };
+    append_commits(&mut write.transaction, main.repo_id, &[append], Brought::default()).await?;
     Ok(sequence)
 }
 

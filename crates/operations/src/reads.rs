@@ -6,7 +6,7 @@ use bytes::Bytes;
 use docstore_auth::Caller;
 use docstore_blobs::{BlobKey, Stored};
 use docstore_database::{
-    access::{RepoFacts, repo_facts_and_file},
+    access::{RepoFacts, facts_and_file},
     commits,
     contents::{ContentHash, StoredBytes},
     obliterations, releases,
@@ -14,7 +14,7 @@ use docstore_database::{
 };
 use docstore_models::{
     ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
-    TreeEntry,
+    MAIN_BRANCH, TreeEntry,
 };
 use futures::{
     Stream, StreamExt, TryStreamExt,
@@ -182,7 +182,10 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<TreePage<TreeEntry>> {
         let query = self.page_query(caller, repo, point, after, limit);
-        let found = trees::repo_facts_and_tree_page(self.pool(), &query).await?;
+        // On one connection, rows are read while the database finds the next ones; from the pool all come first.
+        let mut connection = self.pool().acquire().await?;
+        let found = trees::repo_facts_and_tree_page(&mut *connection, &query).await?;
+        connection.done();
         self.judged_page(caller, repo, point, found, tree_entry)
     }
 
@@ -201,7 +204,9 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<TreePage<DirectoryEntry>> {
         let query = self.page_query(caller, repo, point, after, limit);
-        let found = trees::repo_facts_and_directory_page(self.pool(), &query, directory.trim_matches('/')).await?;
+        let mut connection = self.pool().acquire().await?;
+        let found = trees::repo_facts_and_directory_page(&mut *connection, &query, directory.trim_matches('/')).await?;
+        connection.done();
         self.judged_page(caller, repo, point, found, |row| match row {
             DirectoryRow::File(file) => DirectoryEntry::File(tree_entry(file)),
             DirectoryRow::Directory(path) => DirectoryEntry::Directory { path },
@@ -264,8 +269,11 @@ impl Operations {
     /// # Errors
     /// As [`Operations::access`]; then those of [`Operations::file`].
     pub async fn file_at_head(&self, caller: &Caller, repo: &str, branch: &str, path: &str) -> Result<FileRead> {
-        let identity = caller.rights_of().as_str();
-        let found = repo_facts_and_file(self.pool(), repo, identity, branch, path).await?;
+        let found = if branch == MAIN_BRANCH {
+            self.facts_and_main_file(caller, repo, path).await?
+        } else {
+            facts_and_file(self.pool(), repo, caller.rights_of().as_str(), branch, path).await?
+        };
         let (facts, file) = found.map_or((None, None), |(facts, file)| (Some(facts), file));
         let reader: Reader = self.judge(caller, repo, facts)?.try_into()?;
         self.readable(reader.repo_id(), file).await
@@ -450,11 +458,18 @@ pub(crate) fn parse_key(key: &str) -> Result<BlobKey> {
     key.parse().map_err(|error: docstore_blobs::NotABlobKey| Error::Internal(Box::new(error)))
 }
 
+/// `hex::encode` without its detour over characters: a page has thousands of hashes.
+fn hash_text(hash: &ContentHash) -> String {
+    let mut digits = [0; 2 * size_of::<ContentHash>()];
+    let encoded = hex::encode_to_slice(hash, &mut digits).ok();
+    encoded.and_then(|()| String::from_utf8(digits.to_vec()).ok()).unwrap_or_default()
+}
+
 fn tree_entry(row: TreeRow) -> TreeEntry {
     TreeEntry {
         path: row.path,
         version_id: row.version_id,
-        content_hash: hex::encode(row.hash),
+        content_hash: hash_text(&row.hash),
         size: row.size,
         mode: row.mode,
         obliterated: row.obliterated,

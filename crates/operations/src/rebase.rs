@@ -51,7 +51,7 @@ impl Operations {
         }
         self.check_changes(&change.resolutions)?;
         let repo_id = maintainer.repo_id();
-        let (mut resolutions, mut plan) = self.plan(repo_id, vec![change.resolutions]).await?;
+        let (mut resolutions, mut plan) = self.plan(repo_id, maintainer.identity(), vec![change.resolutions]).await?;
         let resolutions = resolutions.pop().unwrap_or_default();
 
         let mut write = begin!(self, maintainer.caller(), key);
@@ -124,7 +124,7 @@ impl Operations {
                 };
                 chain.push(head, rows, &hashes);
             }
-            let (commits, _) = chain.finish();
+            let commits = chain.finish().commits;
             // Everything the branch wrote so far belongs to the time before this rebase.
             let footing = Footing {
                 base_sequence,

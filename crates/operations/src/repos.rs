@@ -94,9 +94,8 @@ impl Operations {
     /// # Errors
     /// `REPO_NOT_FOUND`; `FORBIDDEN` for a token for other repos.
     pub async fn repo(&self, caller: &Caller, name: &str) -> Result<Repo> {
-        let facts = docstore_database::access::repo_facts(self.pool(), name, caller.rights_of().as_str())
-            .await?
-            .ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
+        let facts =
+            self.facts(caller, name).await?.ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
         if !caller.covers_repo(facts.repo_id) {
             return Err(Error::forbidden());
         }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, TimeDelta, Utc};
 use docstore_auth::Caller;
 use docstore_database::{
-    access::{has_role, repo_facts},
+    access::has_role,
     branches,
     counts::{Counted, lock_count},
     repos::hold_repo,
@@ -387,7 +387,7 @@ impl Operations {
             ));
         };
         if global_admin {
-            let facts = repo_facts(self.pool(), repo, caller.rights_of().as_str()).await?;
+            let facts = self.facts(caller, repo).await?;
             let facts = facts.ok_or_else(|| Error::refused(ErrorCode::RepoNotFound, "repo not found"))?;
             return if covers(caller, Some(facts.repo_id)) { Ok(Some(facts.repo_id)) } else { Err(no_access()) };
         }

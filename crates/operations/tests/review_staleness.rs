@@ -3,31 +3,28 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
 
+mod support;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use docstore_auth::{Caller, Via};
-use docstore_blobs::BlobStore;
 use docstore_database::testing::TestDatabase;
 use docstore_models::{
     CheckState, CreateBranchRequest, CreateRepoRequest, CreateReviewRequest, FileChangeRequest, FileMode, FilePath,
-    Identity, ImportRequest, ImportedCommit, ReportCheckRequest, RequireCheckRequest, RetryChecksRequest, ReviewStatus,
+    ImportRequest, ImportedCommit, ReportCheckRequest, RequireCheckRequest, RetryChecksRequest, ReviewStatus,
     person_behind,
 };
 use docstore_operations::{
-    Admin, ChangedBytes, CheckQuery, CommitChange, Error, FileChange, ImportChange, Limits, Maintainer, Operations,
-    Parts, Reader, RebaseChange, ReviewState, Webhooks, Writer,
+    Admin, ChangedBytes, CheckQuery, CommitChange, Error, FileChange, ImportChange, Maintainer, Operations, Reader,
+    RebaseChange, ReviewState, Writer,
 };
-use docstore_policy_worker::{Bounds, Evaluator, Program};
 use proptest::{
     prelude::*,
     test_runner::{Config, FileFailurePersistence, TestRunner},
 };
+use support::{ADMIN, caller, operations};
 
 /// Where the seeds of histories that once failed are kept, for ever.
 const REGRESSIONS: &str = "tests/review_staleness.regressions.txt";
@@ -39,11 +36,8 @@ const STEPS_MAX: usize = 30;
 
 const BRANCH: &str = "topic";
 
-const PEOPLE: [&str; 4] =
-    ["alice@example.com", "bob@example.com", "agent:fixer/alice@example.com", "admin@example.com"];
-
-/// The one who may import.
-const ADMIN: &str = PEOPLE[3];
+/// The last one may import.
+const PEOPLE: [&str; 4] = ["alice@example.com", "bob@example.com", "agent:fixer/alice@example.com", ADMIN];
 
 const PATHS: [&str; 3] = ["a", "b", "c"];
 
@@ -235,10 +229,6 @@ fn told(state: &ReviewState) -> Vec<String> {
     lines.push(format!("co-authors {}", set(&people.co_authors)));
     lines.push(format!("last pusher {:?}", people.last_pusher));
     lines
-}
-
-fn caller(name: &str) -> Caller {
-    Caller::for_test(Identity::parse(name).unwrap(), Via::Development)
 }
 
 fn file(path: &str, content: Content) -> FileChange {
@@ -482,32 +472,7 @@ fn what_was_said_counts_as_long_as_it_should() {
     let _inside = runtime.enter();
     let database = runtime.block_on(TestDatabase::create());
     let blobs = tempfile::tempdir().unwrap();
-    let operations = runtime.block_on(async {
-        let settings = docstore_blobs::Settings {
-            store: docstore_blobs::Store::Local(docstore_blobs::Local { directory: blobs.path().to_owned() }),
-            threshold_bytes: None,
-            timeout: std::time::Duration::from_secs(10),
-            uploads_max: 1,
-        };
-        let webhooks = docstore_webhooks::Settings {
-            timeout: std::time::Duration::from_secs(10),
-            concurrent_max: 1,
-            allowed_networks: Vec::new(),
-        };
-        Operations::new(Parts {
-            // Nobody writes a policy here.
-            evaluator: Evaluator::new(Program::this_executable(), Bounds::default()),
-            webhooks: Webhooks::new(docstore_webhooks::Sender::new(&webhooks).unwrap(), webhooks.concurrent_max),
-            secrets: None,
-            pool: database.pool().await,
-            blobs: BlobStore::open(settings).await.unwrap(),
-            limits: Limits::default(),
-            global_admin: Some(Identity::parse(ADMIN).unwrap()),
-            clock: docstore_auth::system_clock(),
-            random: docstore_auth::system_random(),
-            on_commit: Arc::new(|| {}),
-        })
-    });
+    let operations = runtime.block_on(async { operations(database.pool().await, &blobs).await });
     let config = Config {
         cases: std::env::var("PROPTEST_CASES").map_or(CASES, |cases| cases.parse().unwrap()),
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(REGRESSIONS))),

@@ -2,7 +2,7 @@
 
 use docstore_database::{
     Pool,
-    append::{Append, ChangedContent, Footing, NewChange, NewCommit, append_commits},
+    append::{BranchAppend, Brought, ChangedContent, Footing, NewChange, NewCommit, append_commits},
     branches::lock_branch,
     commits::{chain, chain_of_branch, file_history, heads, log},
     testing::TestDatabase,
@@ -111,15 +111,13 @@ async fn a_commit_costs_what_it_changes() {
         changes: changes.collect(),
     };
     let created: Vec<&str> = commit.changes.iter().map(|change| change.path.as_str()).collect();
-    let append = Append {
+    let append = BranchAppend {
+        locked: &locked,
         footing: Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: COMMITS },
         commits: std::slice::from_ref(&commit),
-        contents: &[],
-        brought_by: "a",
         created: &created,
-        events: &[],
     };
-    append_commits(&mut counted.transaction, &locked, append).await.unwrap();
+    append_commits(&mut counted.transaction, repo_id, &[append], Brought::default()).await.unwrap();
     let superseded = sqlx::query_scalar::<_, i64>("SELECT count(*) FROM file_changes WHERE superseded_by = $1")
         .bind(commit.sequence)
         .fetch_one(&mut *counted.transaction)
