@@ -77,12 +77,12 @@ pub(crate) async fn prepare(
                 Some(content_type) => {
                     let request = FileChangeRequest {
                         path: path.clone(),
-                        content_hash: Some(file.hash.clone()),
+                        content_hash: Some(file.hash().to_owned()),
                         content_type: content_type.clone(),
                         mode: mode_on_the_wire(file.mode),
                         content: None,
                     };
-                    (request, Some((file.hash.clone(), file.mode)))
+                    (request, Some((file.hash().to_owned(), file.mode)))
                 }
                 None => inline(root, path, file.mode)?,
             },
@@ -134,7 +134,7 @@ async fn send_ahead<'p>(
     }
     let mut by_hash: BTreeMap<String, (PathBuf, u64)> = BTreeMap::new();
     for (path, file) in ahead {
-        by_hash.entry(file.hash.clone()).or_insert_with(|| (root.join(path), file.stat.size));
+        by_hash.entry(file.hash().to_owned()).or_insert_with(|| (root.join(path), file.stat.size));
     }
     let hashes: Vec<String> = by_hash.keys().cloned().collect();
     let missing = match repo.missing_contents(&hashes).await {

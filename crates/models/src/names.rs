@@ -199,6 +199,11 @@ name_type!(
     }
 );
 
+/// Whether there is nothing but printable ASCII, as in most paths: told without decoding, many bytes at a time.
+fn is_plain_ascii(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| plain & (b' '..=b'~').contains(&byte))
+}
+
 name_type!(
     /// The path of a file in a commit: relative, with `/` between segments, and safe to create in a workspace.
     FilePath,
@@ -213,19 +218,21 @@ name_type!(
             return Err(InvalidName::of("file path", text, "is absolute"));
         }
         // A newline would let one path pose as two lines of the commit hash; NUL cannot be stored.
-        if let Some(control) = text.chars().find(|c| c.is_control()) {
+        if !is_plain_ascii(text)
+            && let Some(control) = text.chars().find(|c| c.is_control())
+        {
             return Err(InvalidName::of(
                 "file path",
                 text,
                 format!("holds the control character '{}'", control.escape_debug()),
             ));
         }
-        for segment in text.split('/') {
+        for segment in text.as_bytes().split(|byte| *byte == b'/') {
             if segment.is_empty() {
                 return Err(InvalidName::of("file path", text, "has an empty segment"));
             }
-            if segment == "." || segment == ".." {
-                return Err(InvalidName::of("file path", text, format!("has the segment '{segment}'")));
+            if segment == b"." || segment == b".." {
+                return Err(InvalidName::of("file path", text, format!("has the segment '{}'", segment.escape_ascii())));
             }
             if segment.len() > MAX_PATH_SEGMENT_BYTES {
                 return Err(InvalidName::of(
@@ -296,7 +303,9 @@ mod tests {
         for check in ["", "a:b", "a@b", "a\nb", "a\0", "/a", "a//b", "a/-/b", "a/../b", ".a", "a.", " a", "a /b"] {
             assert!(CheckName::parse(check).is_err(), "{check:?}");
         }
-        for path in ["", "/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\nb", "a\0b", "a\u{7f}b"] {
+        for path in
+            ["", "/etc/passwd", "../x", "a/../../x", "a/./b", "a//b", "a/", "a\nb", "a\0b", "a\u{7f}b", "a\u{85}b"]
+        {
             assert!(FilePath::parse(path).is_err(), "{path:?}");
         }
     }

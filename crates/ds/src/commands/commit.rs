@@ -97,8 +97,8 @@ async fn check_obliterated(
 pub(crate) fn file_changes(workspace: &Workspace, scan: &Scan, changes: &Changes) -> BTreeMap<String, FileChange> {
     let mut all = BTreeMap::new();
     for path in changes.new.iter().chain(&changes.modified) {
-        if let Some(file) = scan.files.get(path) {
-            let same_content = workspace.state().files.get(path) == Some(&file.hash);
+        if let Some(file) = scan.file(path) {
+            let same_content = workspace.state().files.get(path).is_some_and(|hash| hash == file.hash());
             let change = if same_content { FileChange::Mode(file.clone()) } else { FileChange::Put(file.clone()) };
             all.insert(path.clone(), change);
         }

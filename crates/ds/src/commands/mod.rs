@@ -117,10 +117,21 @@ pub(crate) async fn run(session: &mut Session<'_>, command: Command) -> Result<(
 /// Looks at the workspace and passes on what that brought to light.
 pub(crate) fn scan(session: &mut Session<'_>, workspace: &Workspace) -> Result<Scan, Failure> {
     let scan = workspace.scan()?;
+    pass_on_warnings(session, &scan);
+    Ok(scan)
+}
+
+/// The same for a command that opens the workspace only to look.
+pub(crate) fn open_and_scan(session: &mut Session<'_>) -> Result<(Workspace, Scan), Failure> {
+    let (workspace, scan) = Workspace::open_and_scan(&session.directory())?;
+    pass_on_warnings(session, &scan);
+    Ok((workspace, scan))
+}
+
+fn pass_on_warnings(session: &mut Session<'_>, scan: &Scan) {
     for warning in &scan.warnings {
         session.warn(warning);
     }
-    Ok(scan)
 }
 
 /// The failure of a command that would run over uncommitted changes.

@@ -250,7 +250,7 @@ fn resolutions(pending: &PendingRebase, scan: &Scan) -> BTreeMap<String, FileCha
         .paths
         .keys()
         .map(|path| {
-            let change = scan.files.get(path).map_or(FileChange::Delete, |file| FileChange::Put(file.clone()));
+            let change = scan.file(path).map_or(FileChange::Delete, |file| FileChange::Put(file.clone()));
             (path.clone(), change)
         })
         .collect()

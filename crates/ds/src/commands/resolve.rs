@@ -91,7 +91,7 @@ fn take(workspace: &Workspace, path: &str, side: Side) -> Result<(), Failure> {
 /// Side files without a waiting rebase come from the original client: the resolution is a commit of its own.
 async fn commit_resolution(session: &mut Session<'_>, workspace: &mut Workspace, path: &str) -> Result<i64, Failure> {
     let scan = super::scan(session, workspace)?;
-    let change = scan.files.get(path).map_or(FileChange::Delete, |file| FileChange::Put(file.clone()));
+    let change = scan.file(path).map_or(FileChange::Delete, |file| FileChange::Put(file.clone()));
     let changes = BTreeMap::from([(path.to_owned(), change)]);
     let message = format!("resolve conflict in {path}");
     let (response, _) = super::commit::commit(session, workspace, changes, message, None).await?;

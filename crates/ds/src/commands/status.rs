@@ -33,8 +33,7 @@ struct Status<'a> {
 }
 
 pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Result<(), Failure> {
-    let workspace = session.workspace()?;
-    let scan = super::scan(session, &workspace)?;
+    let (workspace, scan) = super::open_and_scan(session)?;
     let changes = workspace.changes(&scan);
     let head = if arguments.server {
         let repo = session.repo(&workspace)?;
@@ -86,6 +85,8 @@ pub(crate) async fn run(session: &mut Session<'_>, arguments: Arguments) -> Resu
         }
     }
     note_rebase(session, &workspace, &unresolved);
+    // The process ends here; freeing the memory of every single file would be time for nothing.
+    std::mem::forget((workspace, scan));
     Ok(())
 }
 

@@ -185,7 +185,7 @@ impl<'a> Apply<'a> {
     fn is_as_before(&self, path: &str, before: &Before, target: Option<&str>) -> Result<bool, Failure> {
         let full = self.root.join(path);
         let stat = fs::symlink_metadata(&full).ok().and_then(|metadata| Stat::of(&metadata));
-        if let (Some(stat), Some(seen)) = (stat, self.scan.and_then(|scan| scan.files.get(path)))
+        if let (Some(stat), Some(seen)) = (stat, self.scan.and_then(|scan| scan.file(path)))
             && seen.stat == stat
         {
             return Ok(true);

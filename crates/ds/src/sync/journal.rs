@@ -121,10 +121,10 @@ fn fresh_cache(
     let written: std::collections::HashSet<&str> = operations.iter().map(Operation::path).collect();
     let now = std::time::SystemTime::now();
     let entries = files.iter().filter_map(|(path, hash)| {
-        let scanned = scan.and_then(|scan| scan.files.get(path)).filter(|_| !written.contains(path.as_str()));
+        let scanned = scan.and_then(|scan| scan.file(path)).filter(|_| !written.contains(path.as_str()));
         match scanned {
             Some(local) => {
-                (local.hash == *hash && local.is_settled()).then_some((path.as_str(), local.stat, hash.as_str()))
+                (local.hash() == hash && local.is_settled()).then_some((path.as_str(), local.stat, hash.as_str()))
             }
             None if scan.is_some() => {
                 let stat = Stat::of(&std::fs::symlink_metadata(root.join(path)).ok()?)?;

@@ -84,19 +84,19 @@ impl Plan {
             if target.files.contains_key(path) || overrides.contains_key(path) {
                 continue;
             }
-            if let Some(local) = scan.files.get(path) {
-                let keep = local.hash != *synced_hash;
+            if let Some(local) = scan.file(path) {
+                let keep = local.hash() != synced_hash;
                 if keep {
                     plan.losses.insert(path.clone());
                 }
-                let before = Before(Some((local.hash.clone(), local.mode)));
+                let before = Before(Some((local.hash().to_owned(), local.mode)));
                 plan.operations.push(Operation::Remove { path: path.clone(), before, keep });
             }
         }
         let removed: BTreeSet<String> = plan.operations.iter().map(|operation| operation.path().to_owned()).collect();
         let mut checked_parents = BTreeSet::new();
         for (path, file) in &target.files {
-            let local = scan.files.get(path);
+            let local = scan.file(path);
             match overrides.get(path) {
                 None => {}
                 Some(Override::Keep) => continue,
@@ -105,14 +105,14 @@ impl Plan {
                         path: path.clone(),
                         hash: hash.clone(),
                         mode: file.mode,
-                        before: Before(local.map(|local| (local.hash.clone(), local.mode))),
+                        before: Before(local.map(|local| (local.hash().to_owned(), local.mode))),
                         keep: *conflicts > 0,
                     });
                     continue;
                 }
             }
             if let Some(local) = local
-                && local.hash == file.hash
+                && local.hash() == file.hash
                 && (local.mode == FileMode::Symlink) == (file.mode == FileMode::Symlink)
             {
                 if local.mode != file.mode && cfg!(unix) {
@@ -122,7 +122,7 @@ impl Plan {
             }
             match local {
                 Some(local) => {
-                    let as_synced = state.files.get(path) == Some(&local.hash)
+                    let as_synced = state.files.get(path).is_some_and(|hash| hash == local.hash())
                         && modes
                             .get(path)
                             .is_none_or(|mode| (mode == FileMode::Symlink) == (local.mode == FileMode::Symlink));
@@ -136,7 +136,7 @@ impl Plan {
                 path: path.clone(),
                 hash: file.hash.clone(),
                 mode: file.mode,
-                before: Before(local.map(|local| (local.hash.clone(), local.mode))),
+                before: Before(local.map(|local| (local.hash().to_owned(), local.mode))),
                 keep: plan.losses.contains(path),
             });
             plan.wanted.entry(file.hash.clone()).or_insert_with(|| (path.clone(), file.clone()));

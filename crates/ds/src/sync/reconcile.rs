@@ -55,11 +55,11 @@ pub(super) async fn reconcile(
     for path in changes.new.iter().chain(&changes.modified).chain(&changes.deleted) {
         let theirs = target.files.get(path);
         let base = state.files.get(path);
-        let ours = scan.files.get(path);
+        let ours = scan.file(path);
         let same_mode = theirs.is_none_or(|file| workspace.modes().get(path).is_none_or(|mode| mode == file.mode));
         if theirs.map(|file| &file.hash) == base && same_mode {
             overrides.insert(path.clone(), Override::Keep);
-        } else if theirs.map(|file| (&file.hash, file.mode)) == ours.map(|file| (&file.hash, file.mode)) {
+        } else if theirs.map(|file| (file.hash.as_str(), file.mode)) == ours.map(|file| (file.hash(), file.mode)) {
             // Both made the same change.
         } else if let (Some(theirs), Some(ours)) = (theirs, ours)
             && theirs.mode != FileMode::Symlink

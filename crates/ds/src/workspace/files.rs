@@ -3,6 +3,7 @@
 use std::{fs, io, io::Write as _, path::Path};
 
 use serde::{Serialize, de::DeserializeOwned};
+use tempfile::NamedTempFile;
 
 use crate::{Failure, failure::About};
 
@@ -18,7 +19,12 @@ pub(crate) fn read_optional(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
 /// A JSON file; `None` when there is none. `what` names it in `corrupt <what>: …`.
 pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, what: &str) -> Result<Option<T>, Failure> {
     let Some(bytes) = read_optional(path)? else { return Ok(None) };
-    serde_json::from_slice(&bytes).map(Some).map_err(|error| Failure::new(format!("corrupt {what}: {error}")))
+    // Checked for UTF-8 as a whole, which is quicker than string by string; where it is not, the error says where.
+    let parsed = match std::str::from_utf8(&bytes) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(&bytes),
+    };
+    parsed.map(Some).map_err(|error| Failure::new(format!("corrupt {what}: {error}")))
 }
 
 /// Replaces a JSON file. Two blanks of indent and no newline at the end, like the original client.
@@ -29,7 +35,18 @@ pub(crate) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Fail
 
 /// Replaces a file so that whoever looks, also after a crash, sees the old content or the new one.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
+    let file = write_beside(path, bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path).map_err(|error| error.error)?;
+    sync_directory(directory_of(path))
+}
+
+/// The same for what may be lost in a crash, and does not wait for the disk.
+pub(crate) fn write_for_now(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_beside(path, bytes)?.persist(path).map(drop).map_err(|error| error.error)
+}
+
+fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(".new-");
     #[cfg(unix)]
@@ -37,11 +54,13 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(fs::Permissions::from_mode(0o644));
     }
-    let mut file = builder.tempfile_in(directory)?;
+    let mut file = builder.tempfile_in(directory_of(path))?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    sync_directory(directory)
+    Ok(file)
+}
+
+fn directory_of(path: &Path) -> &Path {
+    path.parent().unwrap_or(Path::new("."))
 }
 
 /// Makes a rename in the directory survive a power cut.

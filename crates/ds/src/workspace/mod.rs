@@ -18,6 +18,7 @@
 //! | `lock` | held by the command that changes the workspace |
 
 mod anchors;
+mod directory;
 mod files;
 mod lock;
 mod modes;
@@ -25,22 +26,28 @@ mod paths;
 pub(crate) mod rebase;
 mod scan;
 mod stat_cache;
+mod walk;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     path::{Path, PathBuf},
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{
+    Deserialize, Serialize,
+    de::{MapAccess, Visitor},
+};
 use serde_json::{Map, Value};
 
 pub(crate) use anchors::{Anchor, Anchors, Fault};
 pub(crate) use files::{read_json, read_optional, remove_if_exists, write_atomically, write_json};
 pub(crate) use modes::Modes;
 pub(crate) use paths::{NOT_VERSIONED, is_protected};
-use scan::scan;
 pub(crate) use scan::{Changes, LocalFile, Scan, link_target};
+use scan::{scan, threads};
 pub(crate) use stat_cache::{Stat, StatCache};
+use walk::{Walked, walk};
 
 use crate::{Failure, failure::About};
 pub(crate) use lock::Lock;
@@ -92,7 +99,7 @@ pub(crate) struct State {
     /// The head of the branch at the last sync or own commit.
     pub(crate) sequence: i64,
     /// Hash of every file as last synced.
-    #[serde(deserialize_with = "null_is_empty")]
+    #[serde(deserialize_with = "files")]
     pub(crate) files: BTreeMap<String, String>,
     /// The chain hash of `sequence` on `branch`; empty when not anchored.
     pub(crate) commit_hash: String,
@@ -108,8 +115,31 @@ impl State {
     }
 }
 
-fn null_is_empty<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+/// The files of a state; `null` is none. They are written in order, and from a sorted list a map is built at once.
+fn files<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<BTreeMap<String, String>, D::Error> {
+    struct Files;
+
+    impl<'de> Visitor<'de> for Files {
+        type Value = BTreeMap<String, String>;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("a map from paths to hashes")
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(BTreeMap::new())
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let mut files = Vec::new();
+            while let Some(file) = map.next_entry()? {
+                files.push(file);
+            }
+            Ok(files.into_iter().collect())
+        }
+    }
+
+    deserializer.deserialize_any(Files)
 }
 
 /// A workspace that was found and read.
@@ -255,13 +285,29 @@ impl Workspace {
 
     /// Hashes what is in the workspace, as far as the cache does not know it, and brings the cache up to date.
     pub(crate) fn scan(&self) -> Result<Scan, Failure> {
-        let cache = StatCache::read(&self.metadata());
-        let pending = rebase::PendingRebase::read(&self.metadata())?;
+        let (walked, cache) = walk(&self.root, threads(), || StatCache::read(&self.metadata()))?;
+        self.scan_walked(walked, &cache)
+    }
+
+    /// Opens the workspace and scans it. Quicker than one after the other: other threads look at the files while this one
+    /// reads what is known of them.
+    pub(crate) fn open_and_scan(directory: &Path) -> Result<(Self, Scan), Failure> {
+        let root = Self::find(directory)?;
+        let read = || (Self::read(root), StatCache::read(&root.join(METADATA_DIRECTORY)));
+        let (walked, (workspace, cache)) = walk(root, threads(), read)?;
+        let workspace = workspace?;
+        let scan = workspace.scan_walked(walked, &cache)?;
+        Ok((workspace, scan))
+    }
+
+    fn scan_walked(&self, walked: Walked, cache: &StatCache) -> Result<Scan, Failure> {
+        let metadata = self.metadata();
+        let pending = rebase::PendingRebase::read(&metadata)?;
         let side_files = pending.map(|pending| pending.side_files()).unwrap_or_default();
-        let scan = scan(&self.root, &self.state.files, &side_files, &cache)?;
-        if scan.hashed > 0 || scan.files.len() != cache.len() {
+        let scan = scan(&self.root, walked, &self.state.files, &side_files, cache)?;
+        if scan.hashed > 0 || scan.len() != cache.len() {
             // Only an optimisation: a command that merely looks does not wait for one that writes.
-            let _ = scan.to_cache().write(&self.metadata());
+            let _ = scan.to_cache().write(&metadata);
         }
         Ok(scan)
     }

@@ -8,17 +8,14 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
     path::Path,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::atomic::{AtomicUsize, Ordering},
     time::SystemTime,
 };
 
+use bytes::Bytes;
 use docstore_models::{FileMode, FilePath};
-use ignore::{DirEntry, WalkBuilder, WalkState};
 
-use super::{Modes, NOT_VERSIONED, Stat, StatCache};
+use super::{Modes, Stat, StatCache, stat_cache::Hashes, walk::Walked};
 use crate::{
     Failure,
     failure::About,
@@ -27,15 +24,12 @@ use crate::{
 
 /// More threads than this do not walk or hash faster on ordinary disks.
 const THREADS_MAX: usize = 8;
-/// The file with patterns to leave out; may be in any folder.
-const IGNORE_FILE: &str = ".dsignore";
-/// Litter that nobody means to version.
-const LITTER: [&str; 2] = [".DS_Store", "Thumbs.db"];
 
 /// One file of the workspace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalFile {
-    pub(crate) hash: String,
+    /// As text, often a part of the cache: so it need not be copied for each of many files.
+    hash: Bytes,
     pub(crate) mode: FileMode,
     pub(crate) stat: Stat,
     /// Whether it is text; unknown when the hash came from the cache.
@@ -45,6 +39,11 @@ pub(crate) struct LocalFile {
 }
 
 impl LocalFile {
+    /// SHA-256, lower-case hex.
+    pub(crate) fn hash(&self) -> &str {
+        std::str::from_utf8(&self.hash).unwrap_or_default()
+    }
+
     pub(crate) fn is_settled(&self) -> bool {
         self.settled
     }
@@ -53,7 +52,8 @@ impl LocalFile {
 /// All files of the workspace.
 #[derive(Debug, Default)]
 pub(crate) struct Scan {
-    pub(crate) files: BTreeMap<String, LocalFile>,
+    /// Ordered by path. Not a map: it is made once, gone through once or twice, and making a map takes longer than that.
+    files: Vec<(String, LocalFile)>,
     /// What was left out although nobody asked for that, as sentences.
     pub(crate) warnings: Vec<String>,
     /// How many files had to be read.
@@ -61,187 +61,88 @@ pub(crate) struct Scan {
 }
 
 impl Scan {
+    pub(crate) fn file(&self, path: &str) -> Option<&LocalFile> {
+        let index = self.files.binary_search_by(|(other, _)| other.as_str().cmp(path)).ok()?;
+        self.files.get(index).map(|(_, file)| file)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.files.len()
+    }
+
     pub(super) fn to_cache(&self) -> StatCache {
         let settled = self.files.iter().filter(|(_, file)| file.settled);
-        StatCache::from_sorted(settled.map(|(path, file)| (path.as_str(), file.stat, file.hash.as_str())))
+        StatCache::from_sorted(settled.map(|(path, file)| (path.as_str(), file.stat, file.hash())))
     }
 }
 
-/// Walks the workspace and hashes what the cache does not know.
-pub(crate) fn scan(
+/// Completes what a walk has found: adds versioned files that rules leave out, and hashes what the cache does not know.
+pub(super) fn scan(
     root: &Path,
+    walked: Walked,
     tracked: &BTreeMap<String, String>,
     side_files: &BTreeSet<String>,
     cache: &StatCache,
 ) -> Result<Scan, Failure> {
-    let (mut found, mut warnings) = walk(root)?;
-    found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-    found.dedup_by(|a, b| a.0 == b.0);
-    if !side_files.is_empty() {
-        found.retain(|(path, _)| !side_files.contains(path));
+    let (found, mut warnings) = walked.into_files();
+    let mut sorted_out = SortedOut { known: Vec::with_capacity(found.size_hint().0), unknown: Vec::new() };
+    // All three are in the order of paths, so each is gone through once.
+    let (mut hashes, mut versioned, mut missing) = (cache.hashes(), tracked.keys().peekable(), Vec::new());
+    for (path, stat) in found {
+        if side_files.contains(&path) {
+            continue;
+        }
+        while let Some(before) = versioned.next_if(|other| **other < path) {
+            missing.push(before);
+        }
+        versioned.next_if(|other| **other == path);
+        sorted_out.add(path, stat, &mut hashes);
     }
-    let mut found_ignored = Vec::new();
-    for path in missing_from(tracked.keys(), found.iter().map(|(path, _)| path)) {
+    missing.extend(versioned);
+    let in_order = missing.is_empty() && sorted_out.unknown.is_empty();
+    let mut hashes = cache.hashes();
+    for path in missing {
         if FilePath::parse(path.as_str()).is_ok()
             && !has_linked_parent(root, path)
             && let Some(stat) = stat_of(&root.join(path))?
         {
-            found_ignored.push((path.clone(), stat));
+            sorted_out.add(path.clone(), stat, &mut hashes);
         }
-    }
-    if !found_ignored.is_empty() {
-        found.extend(found_ignored);
-        found.sort_unstable_by(|a, b| a.0.cmp(&b.0));
     }
 
-    let mut known = Vec::with_capacity(found.len());
-    let mut unknown = Vec::new();
-    let mut hashes = cache.hashes();
-    for (path, stat) in found {
-        match hashes.next_of(&path, &stat) {
-            Some(hash) => known.push((path, LocalFile { hash, mode: stat.mode, stat, text: None, settled: true })),
-            None => unknown.push((path, stat)),
-        }
-    }
-    // From a sorted list a map is built at once.
-    let mut files: BTreeMap<String, LocalFile> = known.into_iter().collect();
-    let hashed = unknown.len();
+    let SortedOut { known: mut files, unknown } = sorted_out;
     for (path, file) in hash_all(root, &unknown)? {
         match file {
-            Some(file) => {
-                files.insert(path, file);
-            }
+            Some(file) => files.push((path, file)),
             None => warnings.push(format!("'{path}' went away while it was looked at")),
         }
     }
-    Ok(Scan { files, warnings, hashed })
-}
-
-/// What is in the first and not in the second of two sorted lists: each is gone through once.
-fn missing_from<'a>(
-    all: impl Iterator<Item = &'a String>,
-    there: impl Iterator<Item = &'a String>,
-) -> impl Iterator<Item = &'a String> {
-    let mut there = there.peekable();
-    all.filter(move |one| {
-        while there.next_if(|other| other < one).is_some() {}
-        there.peek() != Some(one)
-    })
-}
-
-type Found = Vec<(String, Stat)>;
-
-fn walk(root: &Path) -> Result<(Found, Vec<String>), Failure> {
-    let mut builder = WalkBuilder::new(root);
-    builder
-        .standard_filters(false)
-        .follow_links(false)
-        .add_custom_ignore_filename(IGNORE_FILE)
-        .threads(threads())
-        .filter_entry(|entry| entry.depth() == 0 || !is_left_out(entry));
-    let found = Mutex::new(Vec::new());
-    let warnings = Mutex::new(Vec::new());
-    let failure = Mutex::new(None);
-    builder.build_parallel().run(|| {
-        let mut batch = Batch { found: Vec::new(), all: &found };
-        let (warnings, failure) = (&warnings, &failure);
-        Box::new(move |entry| {
-            let result = entry.map_err(|error| Failure::new(format!("cannot scan the workspace: {error}")));
-            match result.and_then(|entry| look_at(root, &entry)) {
-                Ok(Look::Nothing) => WalkState::Continue,
-                Ok(Look::File(path, stat)) => {
-                    batch.found.push((path, stat));
-                    WalkState::Continue
-                }
-                Ok(Look::Odd(warning)) => {
-                    push(warnings, warning);
-                    WalkState::Continue
-                }
-                Err(error) => {
-                    if let Ok(mut failure) = failure.lock() {
-                        failure.get_or_insert(error);
-                    }
-                    WalkState::Quit
-                }
-            }
-        })
-    });
-    if let Some(failure) = failure.into_inner().unwrap_or_default() {
-        return Err(failure);
+    if !in_order {
+        files.sort_by(|a, b| a.0.cmp(&b.0));
     }
-    let mut warnings = warnings.into_inner().unwrap_or_default();
-    warnings.sort();
-    Ok((found.into_inner().unwrap_or_default(), warnings))
+    Ok(Scan { files, warnings, hashed: unknown.len() })
 }
 
-/// What one thread has found; handed over when the thread is done.
-struct Batch<'a> {
-    found: Found,
-    all: &'a Mutex<Found>,
+/// Files whose hash the cache knows, and the others.
+struct SortedOut {
+    known: Vec<(String, LocalFile)>,
+    unknown: Vec<(String, Stat)>,
 }
 
-impl Drop for Batch<'_> {
-    fn drop(&mut self) {
-        if let Ok(mut all) = self.all.lock() {
-            all.append(&mut self.found);
+impl SortedOut {
+    fn add(&mut self, path: String, stat: Stat, hashes: &mut Hashes<'_>) {
+        match hashes.next_of(&path, &stat) {
+            Some(hash) => {
+                self.known.push((path, LocalFile { hash, mode: stat.mode, stat, text: None, settled: true }));
+            }
+            None => self.unknown.push((path, stat)),
         }
     }
 }
 
-fn push<T>(all: &Mutex<Vec<T>>, one: T) {
-    if let Ok(mut all) = all.lock() {
-        all.push(one);
-    }
-}
-
-fn threads() -> usize {
+/// How many threads to walk and hash with.
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX)
-}
-
-fn is_left_out(entry: &DirEntry) -> bool {
-    let Some(name) = entry.file_name().to_str() else { return false };
-    let is_swap_file = || {
-        let Some((stem, extension)) = name.rsplit_once('.') else { return false };
-        stem.len() > 1 && stem.starts_with('.') && extension.len() == 3 && extension.starts_with("sw")
-    };
-    NOT_VERSIONED.iter().any(|other| name.eq_ignore_ascii_case(other)) || LITTER.contains(&name) || is_swap_file()
-}
-
-enum Look {
-    Nothing,
-    File(String, Stat),
-    Odd(String),
-}
-
-fn look_at(root: &Path, entry: &DirEntry) -> Result<Look, Failure> {
-    // A `.dsignore` with a pattern that makes no sense would otherwise go unnoticed.
-    if let Some(error) = entry.error() {
-        return Ok(Look::Odd(format!("ignore rules: {error}")));
-    }
-    let Some(kind) = entry.file_type() else { return Ok(Look::Nothing) };
-    if kind.is_dir() {
-        return Ok(Look::Nothing);
-    }
-    let path = entry.path();
-    let Some(relative) = below(root, path) else {
-        return Ok(Look::Odd(format!("'{}' is left out: its name is not UTF-8", path.display())));
-    };
-    #[cfg(windows)]
-    let relative = &relative.replace('\\', "/");
-    if let Err(error) = FilePath::parse(relative) {
-        return Ok(Look::Odd(format!("left out: {error}")));
-    }
-    match stat_of(path)? {
-        Some(stat) => Ok(Look::File(relative.to_owned(), stat)),
-        None if kind.is_file() || kind.is_symlink() => Ok(Look::Nothing),
-        None => Ok(Look::Odd(format!("'{relative}' is left out: it is neither a file nor a link"))),
-    }
-}
-
-/// The rest of a path that begins with the root, as the walk makes them: compared as bytes, not segment by segment.
-fn below<'a>(root: &Path, path: &'a Path) -> Option<&'a str> {
-    let rest = path.as_os_str().as_encoded_bytes().strip_prefix(root.as_os_str().as_encoded_bytes())?;
-    std::str::from_utf8(rest.strip_prefix(std::path::MAIN_SEPARATOR_STR.as_bytes()).unwrap_or(rest)).ok()
 }
 
 /// `None` when there is no file or link.
@@ -305,7 +206,7 @@ fn hash_one(path: &Path, seen: Stat) -> Result<Option<LocalFile>, Failure> {
     };
     // What was read is what the state before and after describes only if nothing happened in between.
     let settled = stat_of(path)?.is_some_and(|after| after == seen) && seen.is_settled_at(started);
-    Ok(Some(LocalFile { hash, mode: seen.mode, stat: seen, text: Some(text), settled }))
+    Ok(Some(LocalFile { hash: hash.into(), mode: seen.mode, stat: seen, text: Some(text), settled }))
 }
 
 /// The bytes that a link is versioned as.
@@ -335,18 +236,21 @@ impl Changes {
         let mut changes = Self::default();
         let mut before = tracked.iter().peekable();
         for (path, file) in &scan.files {
-            while before.next_if(|(other, _)| *other < path).is_some() {}
+            while let Some((gone, _)) = before.next_if(|(other, _)| *other < path) {
+                changes.deleted.push(gone.clone());
+            }
             match before.next_if(|(other, _)| *other == path) {
                 None => changes.new.push(path.clone()),
                 Some((_, hash))
-                    if *hash != file.hash || modes.get(path).is_some_and(|mode| !same_mode(mode, file.mode)) =>
+                    if hash.as_bytes() != file.hash
+                        || modes.get(path).is_some_and(|mode| !same_mode(mode, file.mode)) =>
                 {
                     changes.modified.push(path.clone());
                 }
                 Some(_) => {}
             }
         }
-        changes.deleted = missing_from(tracked.keys(), scan.files.keys()).cloned().collect();
+        changes.deleted.extend(before.map(|(gone, _)| gone.clone()));
         changes
     }
 
@@ -363,6 +267,7 @@ pub(crate) fn same_mode(versioned: FileMode, local: FileMode) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::workspace::walk::walk;
 
     fn write(root: &Path, path: &str, text: &str) {
         let path = root.join(path);
@@ -371,12 +276,22 @@ mod tests {
     }
 
     fn paths(scan: &Scan) -> Vec<&str> {
-        scan.files.keys().map(String::as_str).collect()
+        scan.files.iter().map(|(path, _)| path.as_str()).collect()
     }
 
     fn plain_scan(root: &Path, tracked: &[&str]) -> Scan {
         let tracked = tracked.iter().map(|path| ((*path).to_owned(), String::new())).collect();
-        scan(root, &tracked, &BTreeSet::new(), &StatCache::default()).unwrap()
+        scan_with(root, &tracked, &StatCache::default())
+    }
+
+    fn scan_with(root: &Path, tracked: &BTreeMap<String, String>, cache: &StatCache) -> Scan {
+        let (walked, ()) = walk(root, 2, || ()).unwrap();
+        scan(root, walked, tracked, &BTreeSet::new(), cache).unwrap()
+    }
+
+    /// A cache of everything, also of what was written this very moment.
+    fn trusting(scan: &Scan) -> StatCache {
+        StatCache::from_sorted(scan.files.iter().map(|(path, file)| (path.as_str(), file.stat, file.hash())))
     }
 
     #[test]
@@ -425,7 +340,11 @@ mod tests {
         write(root.path(), ".dsignore", "*.log\n");
         write(root.path(), "a.log", "a");
         write(root.path(), "b.log", "b");
-        assert_eq!(paths(&plain_scan(root.path(), &["a.log"])), [".dsignore", "a.log"]);
+        let scan = plain_scan(root.path(), &["a.log"]);
+        assert_eq!(paths(&scan), [".dsignore", "a.log"]);
+        let tracked = BTreeMap::from([("a.log".to_owned(), String::new()), ("gone".to_owned(), String::new())]);
+        let again = scan_with(root.path(), &tracked, &trusting(&scan));
+        assert_eq!((paths(&again), again.hashed), (paths(&scan), 0), "the cache knows it as well");
     }
 
     #[cfg(unix)]
@@ -450,7 +369,7 @@ mod tests {
                 ("to-directory", FileMode::Symlink)
             ]
         );
-        assert_eq!(scan.files["to-directory"].hash, hash_bytes(b"real"));
+        assert_eq!(scan.file("to-directory").unwrap().hash(), hash_bytes(b"real"));
         assert_eq!(scan.warnings, ["'pipe' is left out: it is neither a file nor a link"]);
     }
 
@@ -465,13 +384,52 @@ mod tests {
             file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500)).unwrap();
         }
         let none = BTreeMap::new();
-        let first = scan(root.path(), &none, &BTreeSet::new(), &StatCache::default()).unwrap();
+        let first = scan_with(root.path(), &none, &StatCache::default());
         assert_eq!(first.hashed, 2);
-        let trusting = StatCache::from_sorted(first.files.iter().map(|(p, f)| (p.as_str(), f.stat, f.hash.as_str())));
-        let second = scan(root.path(), &none, &BTreeSet::new(), &trusting).unwrap();
-        assert_eq!((second.hashed, &second.files["a"].hash), (0, &first.files["a"].hash));
+        let trusting = trusting(&first);
+        let second = scan_with(root.path(), &none, &trusting);
+        assert_eq!((second.hashed, second.file("a").unwrap().hash()), (0, first.file("a").unwrap().hash()));
         write(root.path(), "b", "owt");
-        let third = scan(root.path(), &none, &BTreeSet::new(), &trusting).unwrap();
-        assert_eq!((third.hashed, &third.files["b"].hash), (1, &hash_bytes(b"owt")));
+        let third = scan_with(root.path(), &none, &trusting);
+        assert_eq!((third.hashed, third.file("b").unwrap().hash()), (1, hash_bytes(b"owt").as_str()));
+    }
+    #[test]
+    fn a_file_that_may_change_unnoticed_is_not_kept_in_mind() {
+        let root = tempfile::tempdir().unwrap();
+        write(root.path(), "old", "old");
+        write(root.path(), "new", "new");
+        for (path, modified) in [
+            ("old", SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500)),
+            ("new", fs::metadata(root.path()).unwrap().modified().unwrap() + std::time::Duration::from_secs(3600)),
+        ] {
+            let file = fs::File::options().write(true).open(root.path().join(path)).unwrap();
+            file.set_modified(modified).unwrap();
+        }
+        let scan = plain_scan(root.path(), &[]);
+        let new = scan.file("new").unwrap();
+        assert_eq!((scan.hashed, new.is_settled()), (2, false));
+        assert_eq!(scan.to_cache().hashes().next_of("new", &new.stat), None);
+    }
+
+    #[test]
+    fn changes_are_told_in_order() {
+        let root = tempfile::tempdir().unwrap();
+        for path in ["a", "c", "d", "f"] {
+            write(root.path(), path, path);
+        }
+        let scan = plain_scan(root.path(), &[]);
+        let tracked = ["b", "c", "d", "e", "g"].map(|path| {
+            let is = if path == "d" { "x" } else { path };
+            (path.to_owned(), hash_bytes(is.as_bytes()))
+        });
+        let changes = Changes::between(&tracked.into(), &Modes::default(), &scan);
+        assert_eq!(
+            changes,
+            Changes {
+                new: vec!["a".into(), "f".into()],
+                modified: vec!["d".into()],
+                deleted: vec!["b".into(), "e".into(), "g".into()],
+            }
+        );
     }
 }
