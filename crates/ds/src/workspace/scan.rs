@@ -340,8 +340,9 @@ mod tests {
         write(root.path(), ".dsignore", "*.log\n");
         write(root.path(), "a.log", "a");
         write(root.path(), "b.log", "b");
+        write(root.path(), "z", "z");
         let scan = plain_scan(root.path(), &["a.log"]);
-        assert_eq!(paths(&scan), [".dsignore", "a.log"]);
+        assert_eq!(paths(&scan), [".dsignore", "a.log", "z"]);
         let tracked = BTreeMap::from([("a.log".to_owned(), String::new()), ("gone".to_owned(), String::new())]);
         let again = scan_with(root.path(), &tracked, &trusting(&scan));
         assert_eq!((paths(&again), again.hashed), (paths(&scan), 0), "the cache knows it as well");
@@ -378,20 +379,22 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         write(root.path(), "a", "one");
         write(root.path(), "b", "two");
-        // Dated back, so that both are settled.
-        for path in ["a", "b"] {
+        write(root.path(), "c", "three");
+        // Dated back, so that they are settled.
+        for path in ["a", "b", "c"] {
             let file = fs::File::options().write(true).open(root.path().join(path)).unwrap();
             file.set_modified(SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_500)).unwrap();
         }
         let none = BTreeMap::new();
         let first = scan_with(root.path(), &none, &StatCache::default());
-        assert_eq!(first.hashed, 2);
+        assert_eq!(first.hashed, 3);
         let trusting = trusting(&first);
         let second = scan_with(root.path(), &none, &trusting);
         assert_eq!((second.hashed, second.file("a").unwrap().hash()), (0, first.file("a").unwrap().hash()));
         write(root.path(), "b", "owt");
         let third = scan_with(root.path(), &none, &trusting);
         assert_eq!((third.hashed, third.file("b").unwrap().hash()), (1, hash_bytes(b"owt").as_str()));
+        assert_eq!(paths(&third), ["a", "b", "c"]);
     }
     #[test]
     fn a_file_that_may_change_unnoticed_is_not_kept_in_mind() {

@@ -358,6 +358,17 @@ mod tests {
         }
     }
 
+    #[test]
+    fn after_a_failure_nothing_is_begun_any_more() {
+        let task = || Task::Read(Directory { path: PathBuf::new(), prefix: String::new(), rules: None });
+        let queue = Queue::new(task());
+        assert!(queue.next().is_some());
+        queue.done(vec![task(), task()]);
+        assert!(queue.next().is_some());
+        queue.give_up();
+        assert!(queue.next().is_none());
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_directory_that_may_not_be_read_is_a_failure() {
@@ -446,6 +457,8 @@ mod tests {
         fs::write(root.path().join("run"), "").unwrap();
         fs::set_permissions(root.path().join("run"), fs::Permissions::from_mode(0o755)).unwrap();
         symlink("plain", root.path().join("link")).unwrap();
+        let plain = fs::File::options().write(true).open(root.path().join("plain")).unwrap();
+        plain.set_modified(std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_nanos(1_000_000_007)).unwrap();
         let (walked, ()) = walk(root.path(), 1, || ()).unwrap();
         let (files, _) = walked.into_files();
         assert_eq!(files.size_hint(), (3, Some(3)));
