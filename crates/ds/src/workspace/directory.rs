@@ -1,7 +1,7 @@
 //! One directory, opened once, so that the system does not go the way from the root for each of its files.
 //!
-//! On Linux its files are looked at relative to the open directory, and opening does not follow a link that took the
-//! place of the directory meanwhile. Elsewhere the standard library has to do.
+//! On Linux its files are looked at relative to the open directory, and no link is followed that takes its place. Elsewhere
+//! the standard library has to do, which knows paths only.
 
 use std::{ffi::OsStr, io, path::Path};
 
@@ -69,7 +69,11 @@ pub(super) struct OpenDirectory {
 
 #[cfg(not(target_os = "linux"))]
 impl OpenDirectory {
-    pub(super) fn open(path: &Path, _may_be_link: bool) -> io::Result<Self> {
+    /// Only the root of a workspace may be a link.
+    pub(super) fn open(path: &Path, may_be_link: bool) -> io::Result<Self> {
+        if !may_be_link && !std::fs::symlink_metadata(path)?.is_dir() {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
         Ok(Self { path: path.to_owned() })
     }
 

@@ -387,7 +387,7 @@ mod tests {
         }
     }
 
-    #[cfg(target_os = "linux")]
+    #[cfg(unix)]
     #[test]
     fn the_root_may_be_a_link_but_nothing_below_it() {
         let outside = tempfile::tempdir().unwrap();
