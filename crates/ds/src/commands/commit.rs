@@ -83,7 +83,7 @@ async fn check_obliterated(
         "" => Failure::new("nothing to commit"),
         path => Failure::new(format!("nothing changed at '{path}'")),
     };
-    if let Some(path) = paths.iter().find(|path| path.is_empty() || scan.files.contains_key(*path)) {
+    if let Some(path) = paths.iter().find(|path| path.is_empty() || scan.file(path).is_some()) {
         return Err(nothing(path));
     }
     if paths.is_empty() {

@@ -161,12 +161,12 @@ impl Queue {
     }
 
     /// A task; nothing when the walk is over.
-    fn next(&self) -> Option<Task> {
+    fn next(&self) -> Option<(Task, AtWork<'_>)> {
         let mut tasks = self.lock();
         loop {
             if let Some(task) = tasks.waiting.pop() {
                 tasks.at_work += 1;
-                return Some(task);
+                return Some((task, AtWork { queue: self, others: Vec::new() }));
             }
             if tasks.at_work == 0 {
                 return None;
@@ -177,37 +177,41 @@ impl Queue {
         }
     }
 
-    /// A task is done and has brought others.
-    fn done(&self, others: Vec<Task>) {
-        let mut tasks = self.lock();
-        tasks.at_work -= 1;
-        tasks.waiting.extend(others);
-        if tasks.idle > 0 {
-            self.changed.notify_all();
-        }
-    }
-
     /// A task failed: there is no point in the others.
     fn give_up(&self) {
         self.lock().waiting.clear();
-        self.done(Vec::new());
+    }
+}
+
+/// A task that is being done. It is over when this is dropped, also because the thread broke down.
+struct AtWork<'q> {
+    queue: &'q Queue,
+    /// The tasks that it has brought.
+    others: Vec<Task>,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let mut tasks = self.queue.lock();
+        tasks.at_work -= 1;
+        tasks.waiting.append(&mut self.others);
+        if tasks.idle > 0 {
+            self.queue.changed.notify_all();
+        }
     }
 }
 
 /// One thread's part of the walk.
 fn work(queue: &Queue) -> Result<Found, Failure> {
     let mut found = Found::default();
-    while let Some(task) = queue.next() {
-        let others = match task {
-            Task::Read(directory) => read(directory, &mut found),
-            Task::LookAt(place, paths) => look_at(&place, paths, &mut found).map(|()| Vec::new()),
+    while let Some((task, mut at_work)) = queue.next() {
+        let done = match task {
+            Task::Read(directory) => read(directory, &mut found).map(|others| at_work.others = others),
+            Task::LookAt(place, paths) => look_at(&place, paths, &mut found),
         };
-        match others {
-            Ok(others) => queue.done(others),
-            Err(failure) => {
-                queue.give_up();
-                return Err(failure);
-            }
+        if let Err(failure) = done {
+            queue.give_up();
+            return Err(failure);
         }
     }
     // A stable sort is quick where much is in order already.
@@ -362,10 +366,12 @@ mod tests {
     fn after_a_failure_nothing_is_begun_any_more() {
         let task = || Task::Read(Directory { path: PathBuf::new(), prefix: String::new(), rules: None });
         let queue = Queue::new(task());
-        assert!(queue.next().is_some());
-        queue.done(vec![task(), task()]);
-        assert!(queue.next().is_some());
+        let (_, mut first) = queue.next().unwrap();
+        first.others = vec![task(), task()];
+        drop(first);
+        let second = queue.next().unwrap();
         queue.give_up();
+        drop(second);
         assert!(queue.next().is_none());
     }
 
