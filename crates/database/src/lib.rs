@@ -17,6 +17,7 @@ pub mod agents;
 pub mod append;
 pub mod archives;
 pub mod auto_merge;
+pub mod branch_changes;
 pub mod branches;
 pub mod checks;
 pub mod commits;
@@ -54,6 +55,7 @@ pub mod subscriptions;
 pub mod testing;
 pub mod tokens;
 pub mod trees;
+pub mod verdicts;
 
 pub use connections::{Connection, Pool, Transaction, begin, begin_impatient, begin_snapshot, commit};
 pub use error::{CommitError, Error, Result};

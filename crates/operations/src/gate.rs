@@ -13,9 +13,10 @@
 
 use docstore_database::{
     Transaction,
+    branch_changes::LatestChange,
     branches::{BranchRow, LockedBranch},
-    commits::LatestChange,
-    policies::{MainFile, NewVerdict, store_verdict},
+    policies::MainFile,
+    verdicts::{NewVerdict, store_verdict},
 };
 use docstore_models::{Action, EventData, MergeStatus, PolicyResult, PrincipalKind, Requirement, Role, VerdictOutcome};
 use docstore_policy::{InputOverride, is_owners_file, is_policy};

@@ -2,7 +2,7 @@
 //! leaves what fails to the next round.
 
 use docstore_database::{
-    contents, idempotency, outbox, policies, purge, sessions::forget_ended_sessions, signing_secrets, tokens,
+    contents, idempotency, outbox, purge, sessions::forget_ended_sessions, signing_secrets, tokens, verdicts,
 };
 
 use crate::{Operations, Result, changes::UNNAMED_BLOB_HOURS, reads::parse_key};
@@ -75,7 +75,7 @@ impl Operations {
         let blobs = self.delete_due_blobs().await.map(|count| done.blobs_deleted = count);
         let answers = idempotency::forget_answers(self.pool(), ANSWERS_KEPT_HOURS, STEP_ROWS).await;
         let answers = answers.map(|count| done.answers_forgotten = count);
-        let verdicts = policies::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
+        let verdicts = verdicts::forget_verdicts(self.pool(), REFUSALS_KEPT_DAYS, VERDICTS_KEPT_DAYS, STEP_ROWS).await;
         let verdicts = verdicts.map(|count| done.verdicts_forgotten = count);
         let tokens = self.forget_ended_tokens().await.map(|count| done.tokens_forgotten = count);
         let deliveries =

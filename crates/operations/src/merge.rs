@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use docstore_database::{
     Transaction,
     append::{BranchAppend, Brought, Footing, NewChange, append_commits, draw_sequences},
+    branch_changes::{LatestChange, latest_changes, latest_changes_of},
     branches::{self, BranchRow, LockedBranch, lock_branch},
-    commits::{LatestChange, files_in_the_way, latest_changes, latest_changes_of},
+    commits::files_in_the_way,
     policies::MainFile,
 };
 use docstore_history::{Change, clashing_paths, conflicts_between};

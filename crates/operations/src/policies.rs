@@ -4,7 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use docstore_database::{
     orgs::lock_org,
-    policies::{self, VerdictFilter},
+    policies,
+    verdicts::{self, VerdictFilter},
 };
 use docstore_models::{
     ErrorCode, EventData, OrgPolicy, OrgPolicyList, PolicyResult, ReplayRequest, ReplayResponse, ReplayedVerdict,
@@ -146,7 +147,7 @@ impl Operations {
             after: query.after,
             limit: self.limits().page(query.limit, VERDICTS_PAGE),
         };
-        Ok(policies::list_verdicts(self.pool(), reader.repo_id(), &filter).await?)
+        Ok(verdicts::list_verdicts(self.pool(), reader.repo_id(), &filter).await?)
     }
 
     /// Tries policies on past decisions: which of them would have ended otherwise.
@@ -191,7 +192,7 @@ impl Operations {
         let mut at_end = true;
         let mut response = ReplayResponse { next: after, ..ReplayResponse::default() };
         // One at a time: a document may have some megabytes.
-        while let Some(decision) = policies::stored_inputs(self.pool(), repo_id, response.next, 1).await?.pop() {
+        while let Some(decision) = verdicts::stored_inputs(self.pool(), repo_id, response.next, 1).await?.pop() {
             response.next = Some(decision.id);
             let input = Document::of_stored(&decision.input).map_err(|error| Error::Internal(Box::new(error)))?;
             // The time is that of the decision, so that a policy about days of the week says what it would have said.
@@ -238,7 +239,7 @@ impl Operations {
         if at_end {
             response.next = None;
         }
-        response.skipped = policies::count_without_input(self.pool(), repo_id, after, response.next).await?;
+        response.skipped = verdicts::count_without_input(self.pool(), repo_id, after, response.next).await?;
         Ok(response)
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use docstore_database::{Transaction, branches::BranchRow, commits::LatestChange, proposals::open_proposal};
+use docstore_database::{Transaction, branch_changes::LatestChange, branches::BranchRow, proposals::open_proposal};
 use docstore_models::{PrincipalKind, owner_of_agent, person_behind};
 use docstore_policy::{
     CarriedReview, CompileError, Input, InputCheckRun, InputPrincipal, InputProposal, InputReview, NO_ROLE,

@@ -189,7 +189,8 @@ impl Operations {
         let mut errors = self.check_owners_files(transaction, owners).await?;
         if !arriving.is_empty() {
             let touched: HashSet<&str> = touched.iter().copied().collect();
-            let mut there = policies::policy_files(&mut **transaction, main_id, MAIN_POLICIES_MAX as i64 + 1).await?;
+            let most = MAIN_POLICIES_MAX as i64 + 1;
+            let mut there = policies::policies_in_force(&mut **transaction, None, main_id, most).await?.of_main;
             there.retain(|file| !touched.contains(file.path.as_str()));
             if let Some(error) = too_many_policies(there.iter().chain(&arriving)) {
                 errors.push(error);
@@ -215,7 +216,7 @@ impl Operations {
             Err(error) => set.broken.push((error, org)),
         };
         let most = MAIN_POLICIES_MAX as i64 + 1;
-        let in_force = policies::policies_in_force(&mut **transaction, org_id, main_id, most).await?;
+        let in_force = policies::policies_in_force(&mut **transaction, Some(org_id), main_id, most).await?;
         for (name, source) in in_force.of_org {
             take(self.checked_org_policy(org_id, &name, source).await?, true);
         }

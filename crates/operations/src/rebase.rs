@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use docstore_database::{
     append::{Footing, draw_sequences},
+    branch_changes::{LatestChange, ReplayCommit, commits_to_replay, latest_changes_of},
     branches::move_empty_branch,
-    commits::{LatestChange, commits_to_replay, latest_changes_of},
 };
 use docstore_models::{EventData, MAIN_BRANCH, RebaseResponse};
 
@@ -147,7 +147,7 @@ impl Operations {
 }
 
 /// The latest change of every path in commits to replay, by path.
-fn latest(replay: &[docstore_database::commits::ReplayCommit]) -> Vec<LatestChange> {
+fn latest(replay: &[ReplayCommit]) -> Vec<LatestChange> {
     let mut by_path = std::collections::BTreeMap::new();
     for change in replay.iter().flat_map(|commit| &commit.changes) {
         by_path.insert(change.path.as_str(), change);

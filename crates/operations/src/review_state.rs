@@ -9,8 +9,8 @@
 
 use docstore_database::{
     Transaction,
+    branch_changes::{LatestChange, latest_changes},
     branches::{self, BranchRow},
-    commits::{LatestChange, latest_changes},
     review_facts::{
         self, CHECKS_MAX, CO_AUTHORED_BYTES_MAX, CONTRIBUTORS_MAX, CheckFact, CommitPeople, REVIEWERS_MAX, ReviewFact,
     },

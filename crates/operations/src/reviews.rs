@@ -1,8 +1,8 @@
 //! Reviews of branches, alone or with comments.
 
 use docstore_database::{
+    branch_changes::latest_changes,
     branches::{LockedBranch, lock_branch},
-    commits::latest_changes,
     lists::Place,
     reviews::{self, NewReview, ReviewFilter},
 };

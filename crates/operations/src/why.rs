@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use docstore_database::{
     Transaction,
+    branch_changes::{LatestChange, latest_changes, latest_changes_of},
     branches::{self, BranchRow},
-    commits::{LatestChange, chain_of_branch, latest_changes, latest_changes_of},
-    policies::newest_verdict,
+    commits::chain_of_branch,
+    verdicts::newest_verdict,
 };
 use docstore_models::{
     Action, AgentContext, BranchStatus, CheckStatus, Conflict, ErrorCode, MAIN_BRANCH, MergeStatus, PolicyResult,
