@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use docstore_models::{ChainEntry, ChainFile, CommitDetail, CommitFile, CommitSummary, FileHistoryEntry, FileMode};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::{Result, append::directories_of, branches::BranchRow, error::timestamp};
+use crate::{Result, append::directories_of, branches::BranchRow, error::timestamp, lists::PageBounds};
 
 /// One commit with its files by path.
 ///
@@ -71,7 +71,7 @@ pub async fn commit(connection: &mut PgConnection, repo_id: i64, sequence: i64) 
     }))
 }
 
-/// The current commits of a branch, newest first: its own above its floor, then those of `main` up to its base.
+/// A page of the current commits of a branch, newest first: its own above its floor, then those of `main` up to its base.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -80,42 +80,51 @@ pub async fn log(
     repo_id: i64,
     branch: &str,
     before: Option<i64>,
-    limit: i64,
+    page: PageBounds,
 ) -> Result<Vec<CommitSummary>> {
     let rows = sqlx::query!(
         r#"
         SELECT
-            c.sequence AS "sequence!", c.branch AS "branch!", c.message AS "message!", c.author AS "author!",
-            c.created_at AS "created_at!: DateTime<Utc>", c.commit_hash, c.file_count AS "file_count!", c.imported_from
-        FROM tree_point($1, $2, NULL) p
-        CROSS JOIN LATERAL (
-            (
-                SELECT own.*, $2 AS branch
-                FROM commits own
-                WHERE (own.branch_id, own.sequence) > (p.branch_id, p.floor_sequence)
-                    AND (own.branch_id, own.sequence) < (p.branch_id, coalesce($3, p.head_sequence + 1))
-                ORDER BY own.branch_id DESC, own.sequence DESC
-                LIMIT $4
-            )
-            UNION ALL
-            (
-                SELECT under.*, 'main' AS branch
-                FROM commits under
-                WHERE p.branch_id <> p.main_id
-                    AND (under.branch_id, under.sequence) > (p.main_id, 0)
-                    AND (under.branch_id, under.sequence)
-                        < (p.main_id, least(p.base_sequence + 1, coalesce($3, p.base_sequence + 1)))
-                ORDER BY under.branch_id DESC, under.sequence DESC
-                LIMIT $4
-            )
-        ) c
-        ORDER BY c.sequence DESC
-        LIMIT $4
+            sequence AS "sequence!", branch AS "branch!", message AS "message!", author AS "author!",
+            created_at AS "created_at!: DateTime<Utc>", commit_hash, file_count AS "file_count!", imported_from
+        FROM (
+            SELECT
+                c.*,
+                sum(octet_length(c.message))
+                    OVER (ORDER BY c.sequence DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM tree_point($1, $2, NULL) p
+            CROSS JOIN LATERAL (
+                (
+                    SELECT own.*, $2 AS branch
+                    FROM commits own
+                    WHERE (own.branch_id, own.sequence) > (p.branch_id, p.floor_sequence)
+                        AND (own.branch_id, own.sequence) < (p.branch_id, coalesce($3, p.head_sequence + 1))
+                    ORDER BY own.branch_id DESC, own.sequence DESC
+                    LIMIT $4
+                )
+                UNION ALL
+                (
+                    SELECT under.*, 'main' AS branch
+                    FROM commits under
+                    WHERE p.branch_id <> p.main_id
+                        AND (under.branch_id, under.sequence) > (p.main_id, 0)
+                        AND (under.branch_id, under.sequence)
+                            < (p.main_id, least(p.base_sequence + 1, coalesce($3, p.base_sequence + 1)))
+                    ORDER BY under.branch_id DESC, under.sequence DESC
+                    LIMIT $4
+                )
+            ) c
+            ORDER BY c.sequence DESC
+            LIMIT $4
+        ) page
+        WHERE coalesce(bytes_before, 0) < $5::bigint
+        ORDER BY sequence DESC
         "#,
         repo_id,
         branch,
         before,
-        limit,
+        page.rows,
+        page.bytes,
     )
     .fetch_all(executor)
     .await?;

@@ -5,6 +5,7 @@
 use docstore_database::{
     Pool,
     checks::{self, RunPlace},
+    commits,
     issue_comments::{self, place_of_comment},
     issues::{self, IssueFilter},
     lists::{PageBounds, Place},
@@ -43,6 +44,10 @@ async fn fill(pool: &Pool) -> i64 {
          SELECT gen_random_uuid(), r.id, b.id, 1, 'check ' || n % 4, n, 'passed', 'a@b', moment FROM rows, r, b",
         "INSERT INTO releases (id, repo_id, name, sequence, body, created_by, created_at) \
          SELECT gen_random_uuid(), r.id, 'v' || n, 1, repeat('x', 10), 'a@b', moment FROM rows, r",
+        "INSERT INTO commits (sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, \
+         author, created_at, file_count) \
+         SELECT n, r.id, b.id, n - 1, 0, 0, repeat('x', 10), 'a@b', moment, 0 FROM rows, r, b",
+        "UPDATE branches SET head_sequence = 7",
     ];
     for insert in said {
         let sql = format!(
@@ -98,6 +103,9 @@ async fn lists(pool: &Pool, repo_id: i64, bounds: PageBounds) -> Vec<(Vec<String
         }),
         walk!(bounds, |row| (row.id.to_string(), place(row.created_at, row.id)), |after, page| {
             releases::list_releases(pool, repo_id, repo, after, page)
+        }),
+        walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |before, page| {
+            commits::log(pool, repo_id, "main", before, page)
         }),
     ]
 }

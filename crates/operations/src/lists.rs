@@ -17,7 +17,7 @@ use crate::Result;
 /// How many rows are read at once: their short parts take about 2 KiB each.
 const LIST_PAGE_ROWS: i64 = 500;
 /// How many bytes of long texts are read at once, apart from one row that may go beyond.
-const LIST_PAGE_BYTES: i64 = 4 << 20;
+pub(crate) const LIST_PAGE_BYTES: i64 = 4 << 20;
 
 /// A list that is read in pages.
 pub struct List<T>(BoxStream<'static, Result<Vec<T>>>);

@@ -9,12 +9,12 @@ use docstore_database::{
     access::{RepoFacts, facts_and_file},
     commits,
     contents::{ContentHash, StoredBytes},
+    lists::PageBounds,
     obliterations, releases,
     trees::{self, DirectoryRow, FileRow, Page, PageQuery, TreeRow},
 };
 use docstore_models::{
-    ChainEntry, CommitDetail, CommitList, CommitSummary, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode,
-    MAIN_BRANCH, TreeEntry,
+    ChainEntry, CommitDetail, CommitList, DirectoryEntry, ErrorCode, FileHistoryEntry, FileMode, MAIN_BRANCH, TreeEntry,
 };
 use futures::{
     Stream, StreamExt, TryStreamExt,
@@ -23,7 +23,7 @@ use futures::{
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::{Error, Operations, Reader, Result, error::Damage, limits::reached};
+use crate::{Error, Operations, Reader, Result, error::Damage, limits::reached, lists::LIST_PAGE_BYTES};
 
 /// A point of a branch to read at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -371,7 +371,7 @@ impl Operations {
         commit.ok_or_else(|| Error::refused(ErrorCode::NotFound, "commit not found"))
     }
 
-    /// One page of the commits that lead to the head of a branch, newest first.
+    /// One page of the commits that lead to the head of a branch, newest first: so many, or fewer when their messages are long.
     ///
     /// # Errors
     /// `BRANCH_NOT_FOUND`.
@@ -383,14 +383,15 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<CommitList> {
         let limit = self.limits().page(limit, 100);
-        // One row more than asked for tells whether there is a next page.
-        let mut rows: Vec<CommitSummary> =
-            commits::log(self.pool(), reader.repo_id(), branch, before, limit + 1).await?;
+        // One row more than asked for tells whether there is a next page; there may be one behind so many bytes.
+        let bounds = PageBounds { rows: limit + 1, bytes: LIST_PAGE_BYTES };
+        let mut rows = commits::log(self.pool(), reader.repo_id(), branch, before, bounds).await?;
         if rows.is_empty() {
             self.require_branch(reader, branch).await?;
         }
         let page = usize::try_from(limit).unwrap_or(usize::MAX);
-        let more = rows.len() > page;
+        let bytes: usize = rows.iter().map(|row| row.message.len()).sum();
+        let more = rows.len() > page || i64::try_from(bytes).is_ok_and(|bytes| bytes >= LIST_PAGE_BYTES);
         rows.truncate(page);
         let next_before = if more { rows.last().map(|row| row.sequence) } else { None };
         Ok(CommitList { commits: rows, next_before })

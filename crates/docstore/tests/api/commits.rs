@@ -205,6 +205,22 @@ async fn the_log_leads_back_from_the_head_in_pages() {
     "#);
 }
 
+#[tokio::test]
+async fn a_page_of_the_log_ends_early_behind_long_messages() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    for n in 0..5 {
+        let body = json!({"branch": "main", "message": "x".repeat(1 << 20), "files": [text_file("a", &n.to_string())]});
+        me.post(&format!("{REPO}/commit"), &body).await.expect(201);
+    }
+    for (before, sequences, next) in [("", vec![5, 4, 3, 2], json!(2)), ("?before=2", vec![1], Value::Null)] {
+        let page = me.get(&format!("{REPO}/commits{before}")).await.expect(200);
+        let commits = page["commits"].as_array().unwrap();
+        assert_eq!(commits.iter().map(|one| one["sequence"].as_i64().unwrap()).collect::<Vec<_>>(), sequences);
+        assert_eq!(page["next_before"], next);
+    }
+}
+
 /// Recomputes the hashes of one branch from what the chain endpoint says, as clients do.
 fn verify(entries: &Value, repo: &str) {
     let mut previous = GENESIS.to_owned();
