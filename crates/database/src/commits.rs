@@ -264,8 +264,18 @@ impl From<RawChainEntry> for ChainEntry {
     }
 }
 
-/// The commits of a branch from one number to another, both included, ascending, with all that enters their hashes; at
-/// most so many.
+/// What a file of an entry counts in a page of a chain: its hash and a path as long as most are.
+const CHAIN_FILE_BYTES: i64 = 150;
+
+/// What an entry counts in a page of a chain.
+#[must_use]
+pub fn chain_bytes(entry: &ChainEntry) -> i64 {
+    let length = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+    length(entry.message.len()).saturating_add(CHAIN_FILE_BYTES.saturating_mul(length(entry.files.len())))
+}
+
+/// A page of the commits of a branch from one number to another, both included, ascending, with all that enters their
+/// hashes. How much of it there is, [`chain_bytes`] tells.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -275,7 +285,7 @@ pub async fn chain_of_branch(
     branch: &str,
     from: i64,
     to: i64,
-    limit: i64,
+    page: PageBounds,
 ) -> Result<Vec<ChainEntry>> {
     let rows = sqlx::query_as!(
         RawChainEntry,
@@ -285,10 +295,17 @@ pub async fn chain_of_branch(
             files.paths AS "paths!", files.hashes AS "hashes!"
         FROM branches b
         CROSS JOIN LATERAL (
-            SELECT * FROM commits page
-            WHERE (page.branch_id, page.sequence) >= (b.id, $2) AND (page.branch_id, page.sequence) <= (b.id, $3)
-            ORDER BY page.branch_id, page.sequence
-            LIMIT $5
+            SELECT
+                page.*,
+                sum(octet_length(page.message) + $7::bigint * page.file_count) OVER (
+                    ORDER BY page.branch_id, page.sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM (
+                SELECT * FROM commits
+                WHERE (branch_id, sequence) >= (b.id, $2) AND (branch_id, sequence) <= (b.id, $3)
+                ORDER BY branch_id, sequence
+                LIMIT $5
+            ) page
         ) c
         CROSS JOIN LATERAL (
             SELECT
@@ -298,14 +315,16 @@ pub async fn chain_of_branch(
             LEFT JOIN contents content ON content.id = f.content_id
             WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
         ) files
-        WHERE b.repo_id = $1 AND b.name = $4 AND b.deleted_at IS NULL
+        WHERE b.repo_id = $1 AND b.name = $4 AND b.deleted_at IS NULL AND coalesce(c.bytes_before, 0) < $6::bigint
         ORDER BY c.sequence
         "#,
         repo_id,
         from,
         to,
         branch,
-        limit,
+        page.rows,
+        page.bytes,
+        CHAIN_FILE_BYTES,
     )
     .fetch_all(executor)
     .await?;
@@ -326,16 +345,30 @@ pub async fn chain(
     heads: &Heads,
     from: i64,
     to: i64,
-    limit: i64,
+    page: PageBounds,
 ) -> Result<Vec<ChainEntry>> {
     let rows = sqlx::query_as!(
         RawChainEntry,
         r#"
         SELECT
-            c.sequence, b.name AS branch, c.author, c.message, c.created_at, c.commit_hash,
-            files.paths AS "paths!", files.hashes AS "hashes!"
-        FROM commits c
-        JOIN branches b ON b.id = c.branch_id
+            c.sequence, (SELECT name FROM branches WHERE id = c.branch_id) AS "branch!", c.author, c.message, c.created_at,
+            c.commit_hash, files.paths AS "paths!", files.hashes AS "hashes!"
+        FROM (
+            SELECT
+                page.*,
+                sum(octet_length(page.message) + $8::bigint * page.file_count) OVER (
+                    ORDER BY page.repo_id, page.sequence ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ) AS bytes_before
+            FROM (
+                SELECT * FROM commits
+                WHERE (repo_id, sequence) >= ($1, $2)
+                    AND (repo_id, sequence) <= ($1, $3)
+                    -- Not a join, so that the index gives the order and a page costs the page.
+                    AND sequence <= ($5::bigint[])[array_position($4::bigint[], branch_id)]
+                ORDER BY repo_id, sequence
+                LIMIT $6
+            ) page
+        ) c
         CROSS JOIN LATERAL (
             SELECT
                 coalesce(array_agg(f.path ORDER BY f.path), '{}') AS paths,
@@ -344,19 +377,17 @@ pub async fn chain(
             LEFT JOIN contents content ON content.id = f.content_id
             WHERE f.branch_id = c.branch_id AND f.sequence = c.sequence
         ) files
-        WHERE (c.repo_id, c.sequence) >= ($1, $2)
-            AND (c.repo_id, c.sequence) <= ($1, $3)
-            -- Not a join, so that the index gives the order and a page costs the page.
-            AND c.sequence <= ($5::bigint[])[array_position($4::bigint[], c.branch_id)]
-        ORDER BY c.repo_id, c.sequence
-        LIMIT $6
+        WHERE coalesce(c.bytes_before, 0) < $7::bigint
+        ORDER BY c.sequence
         "#,
         repo_id,
         from,
         to,
         &heads.branch_ids,
         &heads.sequences,
-        limit,
+        page.rows,
+        page.bytes,
+        CHAIN_FILE_BYTES,
     )
     .fetch_all(executor)
     .await?;

@@ -82,6 +82,7 @@ macro_rules! walk {
 /// Every list, read within the bounds.
 async fn lists(pool: &Pool, repo_id: i64, bounds: PageBounds) -> Vec<(Vec<String>, usize)> {
     let repo = "default/default";
+    let heads = commits::heads(pool, repo_id).await.unwrap();
     vec![
         walk!(bounds, |row| (row.id.to_string(), row.number), |after, page| {
             issues::list_issues(pool, repo_id, repo, IssueFilter { after, ..IssueFilter::default() }, page)
@@ -106,6 +107,12 @@ async fn lists(pool: &Pool, repo_id: i64, bounds: PageBounds) -> Vec<(Vec<String
         }),
         walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |before, page| {
             commits::log(pool, repo_id, "main", before, page)
+        }),
+        walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |after, page| {
+            commits::chain_of_branch(pool, repo_id, "main", after.unwrap_or(0) + 1, i64::MAX, page)
+        }),
+        walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |after, page| {
+            commits::chain(pool, repo_id, &heads, after.unwrap_or(0) + 1, i64::MAX, page)
         }),
     ]
 }

@@ -421,7 +421,7 @@ impl Operations {
             let (pool, branch) = (pool.clone(), branch.clone());
             async move {
                 let Some((mut heads, from, left)) = state else { return Ok::<_, Error>(None) };
-                let page = left.min(CHAIN_PAGE_ROWS);
+                let page = PageBounds { rows: left.min(CHAIN_PAGE_ROWS), bytes: LIST_PAGE_BYTES };
                 let entries = match branch.as_deref() {
                     Some(branch) => commits::chain_of_branch(&pool, repo_id, branch, from, to, page).await?,
                     None => {
@@ -432,14 +432,15 @@ impl Operations {
                         commits::chain(&pool, repo_id, heads, from, to, page).await?
                     }
                 };
-                let count = i64::try_from(entries.len()).unwrap_or(page);
+                let count = i64::try_from(entries.len()).unwrap_or(page.rows);
+                let is_full = count == page.rows || entries.iter().map(commits::chain_bytes).sum::<i64>() >= page.bytes;
                 if is_cut && count == left {
                     reached("chain_rows");
                 }
                 let next = entries
                     .last()
-                    .filter(|_| count == page && left > page)
-                    .map(|last| (heads, last.sequence + 1, left - page));
+                    .filter(|_| is_full && left > count)
+                    .map(|last| (heads, last.sequence + 1, left - count));
                 Ok(Some((stream::iter(entries.into_iter().map(Ok)), next)))
             }
         });
@@ -447,7 +448,7 @@ impl Operations {
     }
 }
 
-/// How many entries of a chain are read at once: an entry of 100 files takes about 15 KB.
+/// How many entries of a chain are read at once: their short parts take about 500 bytes each.
 const CHAIN_PAGE_ROWS: i64 = 500;
 
 /// The bytes, if they have the hash.

@@ -7,6 +7,7 @@ use docstore_database::{
     branch_changes::{LatestChange, latest_changes, latest_changes_of},
     branches::{self, BranchRow},
     commits::chain_of_branch,
+    lists::PageBounds,
     verdicts::newest_verdict,
 };
 use docstore_models::{
@@ -20,6 +21,7 @@ use crate::{
     Access, CheckQuery, Error, Maintainer, Operations, ProposalQuery, Reader, Result, ReviewQuery,
     auto_merge::AUTO_MERGE,
     gate::{Actor, GateAction},
+    lists::LIST_PAGE_BYTES,
     merge::{Arrival, arriving_file, conflicts, in_the_way_on_main},
     policy_set::Judgement,
     review_state::ReviewState,
@@ -313,9 +315,9 @@ impl Operations {
             }
         };
         let after = branch.base_sequence.max(branch.floor_sequence).max(branch.head_sequence - RECENT_SEQUENCES);
+        let page = PageBounds { rows: RECENT_SEQUENCES, bytes: LIST_PAGE_BYTES };
         let recent_commits =
-            chain_of_branch(self.pool(), reader.repo_id(), name, after + 1, branch.head_sequence, RECENT_SEQUENCES)
-                .await?;
+            chain_of_branch(self.pool(), reader.repo_id(), name, after + 1, branch.head_sequence, page).await?;
         Ok(AgentContext {
             diff: self.diff(reader, name).await?,
             reviews,

@@ -14,6 +14,8 @@ use crate::counted::{Counted, PAGE, fill, repo_id};
 
 const FILES: i64 = 4_000;
 const COMMITS: i64 = 40_000;
+/// A page of so many rows, however long.
+const WHOLE: PageBounds = PageBounds { rows: PAGE, bytes: i64::MAX };
 
 /// `default/default` stays empty. `default/long` has many commits of one file each; the branch `topic` was made at its
 /// head and changed half of the files since. All are in the directory `d`, but for one in `c`.
@@ -135,20 +137,18 @@ async fn a_page_of_a_log_or_a_chain_costs_the_page() {
     let (long, empty) = (repo_id(&pool, "default/long").await, repo_id(&pool, "default/default").await);
     for (repo_id, branch, expected) in [(long, "main", PAGE), (long, "topic", PAGE), (empty, "main", 0)] {
         let mut counted = Counted::begin(&pool).await;
-        let page = log(&mut *counted.transaction, repo_id, branch, None, PageBounds { rows: PAGE, bytes: i64::MAX })
-            .await
-            .unwrap();
+        let page = log(&mut *counted.transaction, repo_id, branch, None, WHOLE).await.unwrap();
         counted.assert_cheap(&format!("log of {branch}"), page.len(), expected).await;
     }
     for (repo_id, branch, expected) in [(long, "main", PAGE), (empty, "main", 0)] {
         let mut counted = Counted::begin(&pool).await;
-        let page = chain_of_branch(&mut *counted.transaction, repo_id, branch, 1, COMMITS * 2, PAGE).await.unwrap();
+        let page = chain_of_branch(&mut *counted.transaction, repo_id, branch, 1, COMMITS * 2, WHOLE).await.unwrap();
         counted.assert_cheap(&format!("chain of {branch}"), page.len(), expected).await;
     }
     for (repo_id, expected) in [(long, PAGE), (empty, 0)] {
         let mut counted = Counted::begin(&pool).await;
         let heads = heads(&mut *counted.transaction, repo_id).await.unwrap();
-        let page = chain(&mut *counted.transaction, repo_id, &heads, 1, COMMITS * 2, PAGE).await.unwrap();
+        let page = chain(&mut *counted.transaction, repo_id, &heads, 1, COMMITS * 2, WHOLE).await.unwrap();
         counted.assert_cheap("chain", page.len(), expected).await;
     }
     let mut counted = Counted::begin(&pool).await;

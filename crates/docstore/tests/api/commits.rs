@@ -206,7 +206,7 @@ async fn the_log_leads_back_from_the_head_in_pages() {
 }
 
 #[tokio::test]
-async fn a_page_of_the_log_ends_early_behind_long_messages() {
+async fn long_messages_make_short_pages() {
     let app = TestApp::start().await;
     let me = app.admin();
     for n in 0..5 {
@@ -218,6 +218,13 @@ async fn a_page_of_the_log_ends_early_behind_long_messages() {
         let commits = page["commits"].as_array().unwrap();
         assert_eq!(commits.iter().map(|one| one["sequence"].as_i64().unwrap()).collect::<Vec<_>>(), sequences);
         assert_eq!(page["next_before"], next);
+    }
+    // A chain is read in such pages, and told whole.
+    for branch in ["", "&branch=main"] {
+        let chain = me.get(&format!("{REPO}/chain?from=1&to=9{branch}")).await.expect(200);
+        let sequences: Vec<i64> =
+            chain.as_array().unwrap().iter().map(|one| one["sequence"].as_i64().unwrap()).collect();
+        assert_eq!(sequences, [1, 2, 3, 4, 5]);
     }
 }
 
