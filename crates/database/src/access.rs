@@ -48,6 +48,7 @@ macro_rules! facts_of {
         }
     };
 }
+pub(crate) use facts_of;
 
 /// A question for the facts about a repo and an identity.
 #[derive(Clone, Debug, PartialEq, Eq)]

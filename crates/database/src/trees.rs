@@ -8,12 +8,13 @@
 use chrono::{DateTime, Utc};
 use docstore_models::{FileMode, MAIN_BRANCH};
 use futures::{Stream, StreamExt};
-use sqlx::PgExecutor;
+use serde::Deserialize;
+use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
 
 use crate::{
     Result,
-    access::RepoFacts,
+    access::{RepoFacts, facts_of},
     contents::{ContentHash, StoredBytes, hash_of, stored_bytes},
     error::timestamp,
 };
@@ -319,18 +320,10 @@ pub async fn files(
         .collect())
 }
 
-/// A row of a page: the first holds the facts and the head, the others a file each. Facts that came with each file would be
-/// most of what a large page sends.
+/// A row of a page: the first holds the facts and the head, the others a file each. The facts are one column, since each
+/// column costs something in each row of a large page.
 struct RawPageRow {
-    repo_id: Option<i64>,
-    org_id: Option<i64>,
-    name: Option<String>,
-    created_at: Option<DateTime<Utc>>,
-    created_by: Option<String>,
-    explicit_role: Option<String>,
-    org_role: Option<String>,
-    has_admin: Option<bool>,
-    head_sequence: Option<i64>,
+    found: Option<Json<Found>>,
     path: Option<String>,
     content_id: Option<i64>,
     mode: Option<i32>,
@@ -340,22 +333,21 @@ struct RawPageRow {
     obliterated: Option<bool>,
 }
 
-impl RawPageRow {
-    /// The facts of the first row.
-    fn facts(self) -> Option<(RepoFacts, Option<i64>)> {
-        let facts = RepoFacts {
-            repo_id: self.repo_id?,
-            org_id: self.org_id?,
-            name: self.name?,
-            created_at: timestamp(self.created_at?),
-            created_by: self.created_by?,
-            explicit_role: self.explicit_role.as_deref().and_then(|role| role.parse().ok()),
-            org_role: self.org_role.as_deref().and_then(|role| role.parse().ok()),
-            has_admin: self.has_admin?,
-        };
-        Some((facts, self.head_sequence))
-    }
+/// The columns of the SQL function `repo_facts`, and the head of the branch.
+#[derive(Deserialize)]
+struct Found {
+    repo_id: i64,
+    org_id: i64,
+    name: String,
+    created_at: DateTime<Utc>,
+    created_by: String,
+    explicit_role: Option<String>,
+    org_role: Option<String>,
+    has_admin: bool,
+    head_sequence: Option<i64>,
+}
 
+impl RawPageRow {
     /// The file of another row.
     fn file(self) -> Option<TreeRow> {
         Some(TreeRow {
@@ -373,8 +365,10 @@ impl RawPageRow {
 /// The facts of a page and its entries.
 fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(TreeRow) -> T) -> Option<(RepoFacts, Option<Page<T>>)> {
     let mut rows = rows.into_iter();
-    let (facts, head_sequence) = rows.next()?.facts()?;
-    let page = head_sequence
+    let Json(found) = rows.next()?.found?;
+    let facts = facts_of!(found);
+    let page = found
+        .head_sequence
         .map(|head_sequence| Page { head_sequence, entries: rows.filter_map(RawPageRow::file).map(entry).collect() });
     Some((facts, page))
 }
@@ -420,14 +414,13 @@ macro_rules! facts_and_page {
             RawPageRow,
             "WITH found AS MATERIALIZED (" + $($found)+ + r#")
             SELECT
-                repo_id, org_id, name, created_at, created_by, explicit_role::text, org_role::text, has_admin,
-                head_sequence, NULL::text AS path, NULL::bigint AS content_id, NULL::integer AS mode,
-                NULL::uuid AS version_id, NULL::bytea AS content_hash, NULL::bigint AS size,
+                to_json(found) AS "found: Json<Found>", NULL::text AS path, NULL::bigint AS content_id,
+                NULL::integer AS mode, NULL::uuid AS version_id, NULL::bytea AS content_hash, NULL::bigint AS size,
                 NULL::boolean AS obliterated
             FROM found
             UNION ALL
             SELECT
-                NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                NULL,
                 page.path, page.content_id, page.mode, c.version_id, c.content_hash, c.size, c.obliterated
             FROM found
             CROSS JOIN LATERAL ("# + $($page)+ + r#") page
