@@ -40,6 +40,9 @@ pub(crate) const AUTO_MERGES_PER_REPO_MAX: i64 = 1_000;
 /// How many branches a server looks at at a time, each of another repo. Each takes a connection and evaluates policies, of
 /// which there are more for those who wait for an answer.
 const LOOKS_AT_ONCE_MAX: usize = 4;
+/// How long commits are gathered before branches are looked for.
+const GATHERING_PAUSE: Duration = Duration::from_millis(10);
+
 /// How often branches are looked for, beside after each commit of this process: other processes commit as well, and some
 /// branches are due at a time.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
@@ -98,7 +101,8 @@ impl Operations {
             }
             tokio::select! {
                 () = &mut shutdown => break,
-                () = committed.notified() => {}
+                // Commits that follow share one look.
+                () = committed.notified() => sleep(GATHERING_PAUSE).await,
                 Some(ended) = looks.join_next() => look_ended(ended),
                 () = sleep(LOOK_INTERVAL) => {}
             }
