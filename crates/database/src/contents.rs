@@ -308,6 +308,17 @@ pub async fn content_bytes(executor: impl PgExecutor<'_>, ids: &[i64]) -> Result
         .collect())
 }
 
+/// The bytes of those of the contents that are in the database, by id and in no order.
+///
+/// # Errors
+/// When the database cannot answer.
+pub async fn inline_bytes(executor: impl PgExecutor<'_>, ids: &[i64]) -> Result<Vec<(i64, Vec<u8>)>> {
+    let rows = sqlx::query!("SELECT content_id, bytes FROM content_bytes WHERE content_id = ANY ($1)", ids)
+        .fetch_all(executor)
+        .await?;
+    Ok(rows.into_iter().map(|row| (row.content_id, row.bytes)).collect())
+}
+
 pub(crate) fn stored_bytes(obliterated: bool, blob_key: Option<String>, bytes: Option<Vec<u8>>) -> StoredBytes {
     match blob_key {
         _ if obliterated => StoredBytes::Obliterated,

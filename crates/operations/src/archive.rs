@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use bytes::{Bytes, BytesMut};
 use docstore_database::{
-    contents::{ContentBytes, StoredBytes, content_bytes},
+    contents::{ContentBytes, ContentHash, StoredBytes, content_bytes, inline_bytes},
     trees::{self, TreeQuery, TreeRow, behind},
 };
 use docstore_models::FileMode;
@@ -39,6 +39,7 @@ pub struct ArchiveEntry {
     mode: FileMode,
     size: u64,
     content_id: i64,
+    hash: ContentHash,
 }
 
 impl From<TreeRow> for ArchiveEntry {
@@ -48,6 +49,7 @@ impl From<TreeRow> for ArchiveEntry {
             mode: row.mode,
             size: u64::try_from(row.size).unwrap_or_default(),
             content_id: row.content_id,
+            hash: row.hash,
         }
     }
 }
@@ -142,8 +144,13 @@ impl Operations {
     /// One batch: small files in one piece, a large one as a stream of its own.
     async fn tar_batch(&self, batch: Vec<ArchiveEntry>) -> Result<futures::stream::BoxStream<'static, Result<Bytes>>> {
         let ids: Vec<i64> = batch.iter().map(|entry| entry.content_id).collect();
-        let mut contents: HashMap<i64, ContentBytes> =
-            content_bytes(self.pool(), &ids).await?.into_iter().map(|content| (content.id, content)).collect();
+        let mut inline: HashMap<i64, Vec<u8>> = inline_bytes(self.pool(), &ids).await?.into_iter().collect();
+        // Most are inline. What else there is to know is asked of the others alone.
+        let elsewhere: Vec<i64> = ids.into_iter().filter(|id| !inline.contains_key(id)).collect();
+        let mut contents: HashMap<i64, ContentBytes> = HashMap::new();
+        if !elsewhere.is_empty() {
+            contents.extend(content_bytes(self.pool(), &elsewhere).await?.into_iter().map(|row| (row.id, row)));
+        }
         let mut pieces: Vec<futures::stream::BoxStream<'static, Result<Bytes>>> = Vec::new();
         let mut small = BytesMut::new();
         let mut verified: HashMap<i64, Bytes> = HashMap::new();
@@ -152,13 +159,16 @@ impl Operations {
                 append(&mut small, &entry, bytes)?;
                 continue;
             }
+            if let Some(bytes) = inline.remove(&entry.content_id) {
+                let bytes = checked(bytes, &entry.hash)?;
+                append(&mut small, &entry, &bytes)?;
+                verified.insert(entry.content_id, bytes);
+                continue;
+            }
             let content = contents.remove(&entry.content_id).ok_or(Error::Corrupt(Damage::NoRow(entry.content_id)))?;
             match content.bytes {
-                StoredBytes::Inline(bytes) => {
-                    let bytes = checked(bytes, &content.hash)?;
-                    append(&mut small, &entry, &bytes)?;
-                    verified.insert(entry.content_id, bytes);
-                }
+                // Its row without bytes is damage, which the check of the hash says.
+                StoredBytes::Inline(bytes) => append(&mut small, &entry, &checked(bytes, &content.hash)?)?,
                 // Between the list and now: the archive breaks off, and another one leaves it out.
                 StoredBytes::Obliterated => {
                     let message = "a content was obliterated while it was archived";
