@@ -53,6 +53,8 @@ pub struct TreeQuery<'a> {
     pub before: Option<&'a str>,
     /// At most so many.
     pub limit: Option<i64>,
+    /// Contents up to so many bytes come with the files.
+    pub small_bytes_max: i64,
 }
 
 /// The first path that sorts behind the one given: paths hold no control characters, so nothing lies in between.
@@ -67,33 +69,31 @@ pub fn behind_directory(directory: &str) -> String {
     format!("{directory}0")
 }
 
-struct RawTreeRow {
-    path: String,
-    content_id: i64,
-    version_id: Uuid,
-    content_hash: Vec<u8>,
-    size: i64,
-    mode: i32,
-    obliterated: bool,
-}
-
-/// The files of a tree in bytewise order of their paths. Streams: memory does not grow with the tree.
+/// The files of a tree in bytewise order of their paths, each with its bytes if they are few and in the database. Streams:
+/// memory does not grow with the tree.
 pub fn tree<'e>(
     executor: impl PgExecutor<'e> + 'e,
     query: &TreeQuery<'_>,
-) -> impl Stream<Item = Result<TreeRow>> + Send + 'e {
-    sqlx::query_as!(
-        RawTreeRow,
+) -> impl Stream<Item = Result<(TreeRow, Option<Vec<u8>>)>> + Send + 'e {
+    sqlx::query!(
         r#"
         SELECT
-            files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!",
-            c.version_id, c.content_hash, c.size, c.obliterated
-        FROM tree_point($1, $2, $3) p
-        CROSS JOIN LATERAL tree_files(
-            p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
-        ) files
-        JOIN contents c ON c.id = files.content_id
-        ORDER BY files.path COLLATE "C"
+            page.path AS "path!", page.content_id AS "content_id!", page.mode AS "mode!",
+            page.version_id, page.content_hash, page.size, page.obliterated, small.bytes AS "bytes?"
+        FROM (
+            SELECT
+                files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size, c.obliterated
+            FROM tree_point($1, $2, $3) p
+            CROSS JOIN LATERAL tree_files(
+                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
+            ) files
+            JOIN contents c ON c.id = files.content_id
+            ORDER BY files.path COLLATE "C"
+        ) page
+        -- Looked up one by one, so that the order survives, and behind it, so that nothing wide is sorted.
+        LEFT JOIN LATERAL (
+            SELECT bytes FROM content_bytes WHERE content_id = page.content_id AND page.size <= $7 OFFSET 0
+        ) small ON true
         "#,
         query.repo_id,
         query.branch.to_owned(),
@@ -101,11 +101,12 @@ pub fn tree<'e>(
         query.from.to_owned(),
         query.before.map(str::to_owned),
         query.limit,
+        query.small_bytes_max,
     )
     .fetch(executor)
     .map(|row| {
         let row = row?;
-        Ok(TreeRow {
+        let file = TreeRow {
             path: row.path,
             content_id: row.content_id,
             version_id: row.version_id,
@@ -113,7 +114,8 @@ pub fn tree<'e>(
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             obliterated: row.obliterated,
-        })
+        };
+        Ok((file, row.bytes))
     })
 }
 

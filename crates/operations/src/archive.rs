@@ -18,7 +18,10 @@ use futures::{Stream, StreamExt, TryStreamExt, stream};
 use crate::{Error, Operations, PinnedTree, ReadPoint, Reader, Result, error::Damage, reads::checked};
 
 /// How many files are read from the tree at once.
-const BATCH_FILES: usize = 1000;
+const BATCH_FILES: usize = 500;
+
+/// Up to how many bytes a content is read with the tree: with as many as are read at once, half of a batch.
+const SMALL_BYTES_MAX: i64 = 4 * 1024;
 
 /// How many bytes of small files are held at once, apart from one file that is larger.
 const BATCH_BYTES: i64 = 4 * 1024 * 1024;
@@ -40,21 +43,22 @@ pub struct ArchiveEntry {
     size: u64,
     content_id: i64,
     hash: ContentHash,
+    /// Those that came with the tree.
+    bytes: Option<Vec<u8>>,
 }
 
-impl From<TreeRow> for ArchiveEntry {
-    fn from(row: TreeRow) -> Self {
+impl ArchiveEntry {
+    fn new(row: TreeRow, bytes: Option<Vec<u8>>) -> Self {
         Self {
             path: row.path,
             mode: row.mode,
             size: u64::try_from(row.size).unwrap_or_default(),
             content_id: row.content_id,
             hash: row.hash,
+            bytes,
         }
     }
-}
 
-impl ArchiveEntry {
     /// Whether this is a symbolic link, should its content turn out to be a possible target.
     fn may_be_link(&self) -> bool {
         self.mode == FileMode::Symlink && (1..=LINK_TARGET_BYTES_MAX).contains(&self.size)
@@ -78,15 +82,18 @@ impl Operations {
                     from: &from,
                     before: None,
                     limit: i64::try_from(BATCH_FILES).ok(),
+                    small_bytes_max: SMALL_BYTES_MAX,
                 };
-                let rows: Vec<TreeRow> = trees::tree(operations.pool(), &query).try_collect().await?;
-                let next = if rows.len() == BATCH_FILES { rows.last().map(|row| behind(&row.path)) } else { None };
+                let mut connection = operations.pool().acquire().await?;
+                let rows: Vec<_> = trees::tree(&mut *connection, &query).try_collect().await?;
+                connection.done();
+                let next = if rows.len() == BATCH_FILES { rows.last().map(|(row, _)| behind(&row.path)) } else { None };
                 if next.is_none() {
                     // Of a branch that has gone there are no more files either.
                     operations.check_pinned(&tree).await?;
                 }
-                let entries: Vec<ArchiveEntry> =
-                    rows.into_iter().filter(|row| !row.obliterated).map(ArchiveEntry::from).collect();
+                let there = rows.into_iter().filter(|(row, _)| !row.obliterated);
+                let entries: Vec<ArchiveEntry> = there.map(|(row, bytes)| ArchiveEntry::new(row, bytes)).collect();
                 Ok(Some((entries, next)))
             }
         });
@@ -118,7 +125,7 @@ impl Operations {
         let all = rows.len();
         rows.retain(|row| !row.obliterated);
         let left_out = i64::try_from(all - rows.len()).unwrap_or(i64::MAX);
-        let entries: Vec<ArchiveEntry> = rows.into_iter().map(ArchiveEntry::from).collect();
+        let entries: Vec<ArchiveEntry> = rows.into_iter().map(|row| ArchiveEntry::new(row, None)).collect();
         Ok((self.tar(stream::iter([Ok(entries)])), left_out))
     }
 
@@ -143,18 +150,28 @@ impl Operations {
 
     /// One batch: small files in one piece, a large one as a stream of its own.
     async fn tar_batch(&self, batch: Vec<ArchiveEntry>) -> Result<futures::stream::BoxStream<'static, Result<Bytes>>> {
-        let ids: Vec<i64> = batch.iter().map(|entry| entry.content_id).collect();
-        let mut inline: HashMap<i64, Vec<u8>> = inline_bytes(self.pool(), &ids).await?.into_iter().collect();
-        // Most are inline. What else there is to know is asked of the others alone.
-        let elsewhere: Vec<i64> = ids.into_iter().filter(|id| !inline.contains_key(id)).collect();
+        // What did not come with the tree; most of it is in the database, and of the rest there is more to know.
+        let asked: Vec<i64> =
+            batch.iter().filter(|entry| entry.bytes.is_none()).map(|entry| entry.content_id).collect();
+        let mut inline: HashMap<i64, Vec<u8>> = HashMap::new();
         let mut contents: HashMap<i64, ContentBytes> = HashMap::new();
+        if !asked.is_empty() {
+            inline.extend(inline_bytes(self.pool(), &asked).await?);
+        }
+        let elsewhere: Vec<i64> = asked.into_iter().filter(|id| !inline.contains_key(id)).collect();
         if !elsewhere.is_empty() {
             contents.extend(content_bytes(self.pool(), &elsewhere).await?.into_iter().map(|row| (row.id, row)));
         }
         let mut pieces: Vec<futures::stream::BoxStream<'static, Result<Bytes>>> = Vec::new();
-        let mut small = BytesMut::new();
+        // Each file has a header, and on average half a block of zeros behind it.
+        let bytes = batch.iter().map(|entry| entry.size).sum::<u64>().min(BATCH_BYTES.unsigned_abs());
+        let mut small = BytesMut::with_capacity(usize::try_from(bytes).unwrap_or_default() + batch.len() * 2 * BLOCK);
         let mut verified: HashMap<i64, Bytes> = HashMap::new();
-        for entry in batch {
+        for mut entry in batch {
+            if let Some(bytes) = entry.bytes.take() {
+                append(&mut small, &entry, &checked(bytes, &entry.hash)?)?;
+                continue;
+            }
             if let Some(bytes) = verified.get(&entry.content_id) {
                 append(&mut small, &entry, bytes)?;
                 continue;
