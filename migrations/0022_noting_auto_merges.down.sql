@@ -1,0 +1,13 @@
+CREATE OR REPLACE FUNCTION note_auto_merges(p_branches bigint[]) RETURNS void
+LANGUAGE sql
+AS $$
+    INSERT INTO auto_merges_due (branch_id, repo_id, due_at)
+    SELECT b.id, b.repo_id, now()
+    FROM branches b
+    WHERE b.id = ANY (p_branches) AND b.auto_merge AND b.status = 'active' AND b.deleted_at IS NULL
+    ORDER BY b.id
+    ON CONFLICT (branch_id) DO UPDATE
+        SET due_at = least(auto_merges_due.due_at, excluded.due_at),
+            generation = auto_merges_due.generation + 1,
+            attempts = 0
+$$;
