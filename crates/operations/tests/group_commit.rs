@@ -22,17 +22,22 @@ const FIRST: &str = "first";
 
 struct World {
     operations: Operations,
+    /// Where the operations have their only connection from.
+    narrow: docstore_database::Pool,
     pool: docstore_database::Pool,
     _database: TestDatabase,
-    _blobs: tempfile::TempDir,
+    blobs: tempfile::TempDir,
 }
 
 impl World {
     async fn new(branches: &[&str]) -> Self {
         let (database, blobs) = (TestDatabase::create().await, tempfile::tempdir().unwrap());
         let pool = database.pool().await;
+        // What the operations have, but for the connection of an event listener, is one: whoever has it holds them all up.
+        let narrow = docstore_database::Settings { connections_max: 2, ..database.settings().clone() };
+        let narrow = docstore_database::connect(&narrow).await.unwrap();
         let world =
-            Self { operations: operations(pool.clone(), &blobs).await, pool, _database: database, _blobs: blobs };
+            Self { operations: operations(narrow.clone(), &blobs).await, narrow, pool, _database: database, blobs };
         let repo = CreateRepoRequest { owner: "default".to_owned(), name: "groups".to_owned() };
         world.operations.create_repo(&caller(ADMIN), None, &repo).await.unwrap();
         for branch in branches.iter().chain([&FIRST]) {
@@ -56,11 +61,15 @@ impl World {
     ) -> Vec<Result<CommitResponse, Error>> {
         let writer: Writer = self.access().await;
         let first = (None, change(FIRST, "x", "1"));
-        // Polled by one task one after the other: the first has begun, the others wait for a group.
+        let only = self.narrow.acquire().await.unwrap();
         let commits = std::iter::once(&first)
             .chain(&changes)
             .map(|(key, change)| self.operations.commit(&writer, key.as_ref(), change.clone()));
-        let mut answers = join_all(commits).await;
+        let mut all = Box::pin(join_all(commits));
+        // The first has begun and waits for the connection, the others for a group.
+        assert!(futures::poll!(&mut all).is_pending());
+        only.done();
+        let mut answers = all.await;
         answers.remove(0).unwrap();
         answers
     }
@@ -227,9 +236,11 @@ async fn a_branch_that_somebody_holds_keeps_no_other_waiting() {
     let world = World::new(&["held", "a", "b"]).await;
     let mut holder = docstore_database::begin(&world.pool).await.unwrap();
     query("SELECT FROM branches WHERE name = 'held' FOR UPDATE").execute(&mut *holder).await.unwrap();
+    // Wide enough for whoever waits alone.
+    let operations = operations(world.pool.clone(), &world.blobs).await;
     let writer: Writer = world.access().await;
     let commit = async |branch: &'static str| {
-        let committed = world.operations.commit(&writer, None, change(branch, "x", "1")).await;
+        let committed = operations.commit(&writer, None, change(branch, "x", "1")).await;
         (branch, told(&committed))
     };
     let mut commits: FuturesUnordered<_> = [FIRST, "held", "a", "b"].into_iter().map(commit).collect();
