@@ -158,10 +158,60 @@ pub struct LockedBranch {
     pub next_sequence: Option<i64>,
 }
 
-/// Locks a branch, and keeps its repo from being removed. Whoever needs several locks `main` first.
-///
-/// The clock is read, and with `draw_sequence` a number for one commit is drawn, in an outer query, that is, after the
-/// wait for the lock.
+/// A row of [`LockedBranch`], but for the repo.
+struct RawLocked {
+    id: i64,
+    name: String,
+    head_sequence: i64,
+    base_sequence: i64,
+    floor_sequence: i64,
+    head_hash: Option<Vec<u8>>,
+    status: String,
+    draft: bool,
+    auto_merge: bool,
+    now: DateTime<Utc>,
+    next_sequence: Option<i64>,
+}
+
+impl RawLocked {
+    fn of_repo(self, repo_id: i64) -> LockedBranch {
+        let Self { now, next_sequence, .. } = self;
+        let branch = RawBranch {
+            id: self.id,
+            name: self.name,
+            head_sequence: self.head_sequence,
+            base_sequence: self.base_sequence,
+            floor_sequence: self.floor_sequence,
+            head_hash: self.head_hash,
+            status: self.status,
+            draft: self.draft,
+            auto_merge: self.auto_merge,
+        };
+        LockedBranch { repo_id, now, next_sequence, branch: branch.into() }
+    }
+}
+
+/// A statement that locks the branches which its last part selects. The clock is read, and with the first argument a number
+/// for one commit is drawn, in an outer query, that is, after the wait for the lock.
+macro_rules! locking {
+    ($branches:literal, $($argument:expr),+ $(,)?) => {
+        sqlx::query_as!(
+            RawLocked,
+            r#"
+            SELECT
+                locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
+                locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
+                clock_timestamp() AS "now!",
+                CASE WHEN $1 THEN nextval('commit_sequence') END AS next_sequence
+            FROM (
+            "# + $branches + ") locked",
+            $($argument),+
+        )
+    };
+}
+
+/// Locks a branch, and keeps its repo from being removed. Whoever needs several locks `main` first. With `draw_sequence` it
+/// comes with a number for one commit.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -171,48 +221,25 @@ pub async fn lock_branch(
     name: &str,
     draw_sequence: bool,
 ) -> Result<Option<LockedBranch>> {
-    let row = sqlx::query!(
+    let row = locking!(
         r#"
-        SELECT
-            locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
-            locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
-            clock_timestamp() AS "now!",
-            CASE WHEN $3 THEN nextval('commit_sequence') END AS next_sequence
-        FROM (
-            SELECT * FROM branches
-            WHERE repo_id = $1
-                AND name = $2
-                AND deleted_at IS NULL
-                -- A lock is never null; it is taken before that of the row, which then looks again whether the branch is
-                -- still there.
-                AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
-            FOR NO KEY UPDATE
-        ) locked
+        SELECT * FROM branches
+        WHERE repo_id = $2
+            AND name = $3
+            AND deleted_at IS NULL
+            -- A lock is never null; it is taken before that of the row, which then looks again whether the branch is
+            -- still there.
+            AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
+        FOR NO KEY UPDATE
         "#,
+        draw_sequence,
         repo_id,
         name,
-        draw_sequence,
         REPO_LOCKS,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| LockedBranch {
-        repo_id,
-        now: row.now,
-        next_sequence: row.next_sequence,
-        branch: RawBranch {
-            id: row.id,
-            name: row.name,
-            head_sequence: row.head_sequence,
-            base_sequence: row.base_sequence,
-            floor_sequence: row.floor_sequence,
-            head_hash: row.head_hash,
-            status: row.status,
-            draft: row.draft,
-            auto_merge: row.auto_merge,
-        }
-        .into(),
-    }))
+    Ok(row.map(|row| row.of_repo(repo_id)))
 }
 
 /// Locks those of the branches that nobody else has locked, as [`lock_branch`] does, but without waiting for any; in no
@@ -225,47 +252,22 @@ pub async fn lock_free_branches(
     repo_id: i64,
     names: &[&str],
 ) -> Result<Vec<LockedBranch>> {
-    let rows = sqlx::query!(
+    let rows = locking!(
         r#"
-        SELECT
-            locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
-            locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
-            clock_timestamp() AS "now!",
-            nextval('commit_sequence') AS "next_sequence!"
-        FROM (
-            SELECT b.*
-            FROM unnest($2::text[]) AS wanted (name)
-            JOIN branches b ON b.repo_id = $1 AND b.name = wanted.name COLLATE "C" AND b.deleted_at IS NULL
-            WHERE pg_try_advisory_xact_lock_shared($3::bigint + b.repo_id)
-            FOR NO KEY UPDATE OF b SKIP LOCKED
-        ) locked
+        SELECT b.*
+        FROM unnest($3::text[]) AS wanted (name)
+        JOIN branches b ON b.repo_id = $2 AND b.name = wanted.name COLLATE "C" AND b.deleted_at IS NULL
+        WHERE pg_try_advisory_xact_lock_shared($4::bigint + b.repo_id)
+        FOR NO KEY UPDATE OF b SKIP LOCKED
         "#,
+        true,
         repo_id,
         names as &[&str],
         REPO_LOCKS,
     )
     .fetch_all(connection)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| LockedBranch {
-            repo_id,
-            now: row.now,
-            next_sequence: Some(row.next_sequence),
-            branch: RawBranch {
-                id: row.id,
-                name: row.name,
-                head_sequence: row.head_sequence,
-                base_sequence: row.base_sequence,
-                floor_sequence: row.floor_sequence,
-                head_hash: row.head_hash,
-                status: row.status,
-                draft: row.draft,
-                auto_merge: row.auto_merge,
-            }
-            .into(),
-        })
-        .collect())
+    Ok(rows.into_iter().map(|row| row.of_repo(repo_id)).collect())
 }
 
 /// Creates a branch at the head of `main` of a repo that is held. A taken name violates `branches_live_name`. Answers its base, or nothing

@@ -20,28 +20,14 @@ pub struct StoredAnswer {
 /// When the database cannot answer.
 pub async fn claim_key(
     connection: &mut sqlx::PgConnection,
-    identity: &str,
-    key: &str,
-    request_hash: &[u8],
     repo_id: Option<i64>,
+    key: UsedKey<'_>,
 ) -> Result<Option<StoredAnswer>> {
-    let claimed = sqlx::query!(
-        r#"
-        INSERT INTO idempotency_keys (identity, key, request_hash, repo_id, answer) VALUES ($1, $2, $3, $4, '')
-        ON CONFLICT (identity, key) DO NOTHING
-        "#,
-        identity,
-        key,
-        request_hash,
-        repo_id,
-    )
-    .execute(&mut *connection)
-    .await?;
-    if claimed.rows_affected() == 1 {
+    if !claim_keys(connection, repo_id, &[key]).await?.is_empty() {
         return Ok(None);
     }
     // Gone between the two statements only when it was just forgotten for its age.
-    let stored = stored_answer(connection, identity, key).await?;
+    let stored = stored_answer(connection, key.identity, key.key).await?;
     stored.map(Some).ok_or(Error::Contention(sqlx::Error::RowNotFound))
 }
 
@@ -56,12 +42,16 @@ pub struct UsedKey<'a> {
     pub request_hash: &'a [u8],
 }
 
-/// Claims keys for the transaction, each once, for requests about one repo. Answers which of them are ours now, by their
+/// Claims keys for the transaction, each once, for requests about one repo or about none. Answers which of them are ours now, by their
 /// index; the others were used before.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn claim_keys(connection: &mut sqlx::PgConnection, repo_id: i64, keys: &[UsedKey<'_>]) -> Result<Vec<usize>> {
+pub async fn claim_keys(
+    connection: &mut sqlx::PgConnection,
+    repo_id: Option<i64>,
+    keys: &[UsedKey<'_>],
+) -> Result<Vec<usize>> {
     let identities: Vec<&str> = keys.iter().map(|key| key.identity).collect();
     let names: Vec<&str> = keys.iter().map(|key| key.key).collect();
     let hashes: Vec<&[u8]> = keys.iter().map(|key| key.request_hash).collect();
@@ -146,17 +136,6 @@ pub async fn stored_answer(executor: impl PgExecutor<'_>, identity: &str, key: &
     .fetch_optional(executor)
     .await?;
     Ok(row.map(|row| StoredAnswer { request_hash: row.request_hash, answer: row.answer }))
-}
-
-/// Stores the answer under a claimed key.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn store_answer(executor: impl PgExecutor<'_>, identity: &str, key: &str, answer: &str) -> Result<()> {
-    sqlx::query!("UPDATE idempotency_keys SET answer = $3 WHERE identity = $1 AND key = $2", identity, key, answer,)
-        .execute(executor)
-        .await?;
-    Ok(())
 }
 
 /// Forgets answers that are older than the number of hours given, at most so many at a time; answers how many went.

@@ -40,12 +40,11 @@ pub(crate) const AUTO_MERGES_PER_REPO_MAX: i64 = 1_000;
 /// How many branches a server looks at at a time, each of another repo. Each takes a connection and evaluates policies, of
 /// which there are more for those who wait for an answer.
 const LOOKS_AT_ONCE_MAX: usize = 4;
-/// How long commits are gathered before branches are looked for.
-const GATHERING_PAUSE: Duration = Duration::from_millis(10);
-
 /// How often branches are looked for, beside after each commit of this process: other processes commit as well, and some
 /// branches are due at a time.
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// How long commits are gathered before branches are looked for.
+const GATHERING_PAUSE: Duration = Duration::from_millis(10);
 /// How long a server has for one branch before another one looks at it: longer than any merge takes.
 const CLAIM_SECONDS: i32 = 120;
 /// When a branch that policies hold up is looked at again, though nothing happened: they go by the time.

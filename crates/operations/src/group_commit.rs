@@ -213,9 +213,7 @@ fn note_dissolved(error: &Error) {
 
 /// The key of a member, if it came with one.
 fn used_key(member: &PreparedCommit) -> Option<UsedKey<'_>> {
-    let key = member.key.as_ref()?;
-    let identity = member.writer.identity();
-    Some(UsedKey { identity, key: &key.key, request_hash: &key.request_hash })
+    member.key.as_ref().map(|key| key.used_by(member.writer.identity()))
 }
 
 /// Claims the keys of members. Answers whose are theirs now, and who has none, by their index.
@@ -234,7 +232,7 @@ async fn claim(transaction: &mut Transaction, repo_id: i64, members: &[PreparedC
         }
     }
     if !keys.is_empty() {
-        free.extend(claim_keys(transaction, repo_id, &keys).await?.into_iter().map(|place| keyed[place]));
+        free.extend(claim_keys(transaction, Some(repo_id), &keys).await?.into_iter().map(|place| keyed[place]));
     }
     Ok(free)
 }

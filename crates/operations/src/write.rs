@@ -5,7 +5,7 @@ use docstore_auth::Caller;
 use docstore_database::{
     Transaction,
     event_log::{NewEvent, log_events},
-    idempotency::{claim_key, store_answer, stored_answer},
+    idempotency::{UsedKey, claim_key, store_answers, stored_answer},
 };
 use docstore_models::{CloudEvent, EventData};
 use serde::{Serialize, de::DeserializeOwned};
@@ -26,6 +26,11 @@ pub struct IdempotencyKey {
 }
 
 impl IdempotencyKey {
+    /// The key as the database knows it.
+    pub(crate) fn used_by<'a>(&'a self, identity: &'a str) -> UsedKey<'a> {
+        UsedKey { identity, key: &self.key, request_hash: &self.request_hash }
+    }
+
     /// The key of a request that turned out to be about a repo, or about none.
     pub(crate) fn of_repo(&self, repo_id: Option<i64>) -> Self {
         Self { repo_id, ..self.clone() }
@@ -60,8 +65,7 @@ impl Operations {
         let mut transaction = docstore_database::begin(self.pool()).await?;
         let identity = caller.identity().as_str().to_owned();
         if let Some(key) = key
-            && let Some(stored) =
-                claim_key(&mut transaction, &identity, &key.key, &key.request_hash, key.repo_id).await?
+            && let Some(stored) = claim_key(&mut transaction, key.repo_id, key.used_by(&identity)).await?
         {
             if stored.request_hash != key.request_hash {
                 return Err(Error::key_reused());
@@ -111,7 +115,7 @@ impl Operations {
         }
         if let Some(key) = &write.key {
             let text = serde_json::to_string(&answer).map_err(|error| Error::Internal(Box::new(error)))?;
-            store_answer(&mut *write.transaction, &write.identity, &key.key, &text).await?;
+            store_answers(&mut *write.transaction, &[(key.used_by(&write.identity), text)]).await?;
         }
         let committed = docstore_database::commit(write.transaction).await;
         // Also when it is not known, since it may have happened.
