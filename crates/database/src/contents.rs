@@ -171,8 +171,10 @@ macro_rules! placing_contents {
             WHERE given.hash NOT IN (SELECT known.content_hash FROM known)
                 AND given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
             ORDER BY given.hash
-            -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back.
-            ON CONFLICT (repo_id, content_hash) DO UPDATE SET repo_id = excluded.repo_id
+            -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back. It is to a
+            -- column of no key: otherwise the row would be locked against those who know it already, and two who want what
+            -- the other has would wait in a circle.
+            ON CONFLICT (repo_id, content_hash) DO UPDATE SET created_by = contents.created_by
             RETURNING id, content_hash, version_id, size, blob_key
         ),
         inlined AS (
