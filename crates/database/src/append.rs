@@ -10,7 +10,7 @@ use uuid::Uuid;
 use crate::{
     Result,
     branches::{BranchRow, LockedBranch},
-    contents::{ContentColumns, ContentHash, ContentRow, NewContent, hash_of, lost_blob, placing_contents},
+    contents::{ContentColumns, ContentHash, ContentRow, NewContent, call_off_deletions, hash_of, placing_contents},
     event_log::NewEvent,
 };
 
@@ -136,8 +136,8 @@ impl Footing {
 }
 
 /// Stores contents, appends commits to locked branches of one repo, moves their heads, logs events, and notes which checks
-/// the new heads have to have: one statement, whatever the number of branches, commits and files, and one more for each
-/// branch when checks are required.
+/// the new heads have to have: one statement, whatever the number of branches, commits and files, one more when contents are
+/// in the blob store, and one more for each branch when checks are required.
 ///
 /// # Errors
 /// When the database cannot answer; [`Error::Contention`](crate::Error::Contention) when a blob was deleted before it was
@@ -156,7 +156,7 @@ pub async fn append_commits(
         let Some(last) = append.commits.last() else { continue };
         let branch_id = append.locked.branch.id;
         heads.push(branch_id, append.footing, last);
-        in_the_way.push(branch_id, append.created);
+        in_the_way.push(append.locked, append.created);
         let mut parent = append.footing.parent_sequence;
         // Among these commits a change supersedes the one before it on the same path.
         let mut latest: HashMap<&str, usize> = HashMap::new();
@@ -241,32 +241,29 @@ pub async fn append_commits(
                 base_sequence = m.base_sequence, floor_sequence = m.floor_sequence
             FROM unnest($37::bigint[], $38::bigint[], $39::bytea[], $40::bigint[], $41::bigint[])
                 AS m (branch_id, head_sequence, head_hash, base_sequence, floor_sequence)
-            WHERE b.id = m.branch_id
+            -- The second condition says nothing new, but what to look for in the index, however few branches there were when
+            -- this was planned.
+            WHERE b.id = m.branch_id AND b.id = ANY ($37)
         )
         SELECT
-            array_agg(placed.id) AS ids,
-            array_agg(placed.content_hash) AS hashes,
-            array_agg(placed.version_id) AS version_ids,
-            array_agg(placed.size) AS sizes,
-            coalesce(bool_or(placed.lost), false) AS "lost!",
+            placed.id AS "id?", placed.content_hash AS "content_hash?", placed.version_id AS "version_id?",
+            placed.size AS "size?", placed.blob_key,
             EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $1) AS "requires_checks!",
             EXISTS (
                 SELECT 1
-                FROM (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL) main
-                CROSS JOIN unnest($42::bigint[], $43::text[], $44::text[]) AS asked (branch_id, low, high)
-                CROSS JOIN unnest(
-                    CASE asked.branch_id WHEN main.id THEN ARRAY[main.id] ELSE ARRAY[asked.branch_id, main.id] END
-                ) AS line (branch_id)
+                FROM unnest($42::bigint[], $43::text[], $44::text[]) AS asked (branch_id, low, high)
                 CROSS JOIN LATERAL (
                     SELECT 1 FROM file_changes f
-                    WHERE f.branch_id = line.branch_id
+                    WHERE f.branch_id = asked.branch_id
                         AND f.path >= asked.low COLLATE "C"
                         AND f.path <= asked.high COLLATE "C"
                     ORDER BY f.path
                     LIMIT 1
                 ) found
             ) AS "crowded!"
-        FROM placed
+        -- Also when nothing was placed, there is an answer.
+        FROM (SELECT) one
+        LEFT JOIN placed ON true
         "#,
         &changes.branch_id,
         &changes.path as &[&str],
@@ -306,23 +303,29 @@ pub async fn append_commits(
         &in_the_way.low,
         &in_the_way.high,
     )
-    .fetch_one(&mut *connection)
+    .fetch_all(&mut *connection)
     .await?;
-    if found.lost {
-        return Err(lost_blob());
+    let mut appended = Appended::default();
+    let (mut requires_checks, mut keys) = (false, Vec::new());
+    for row in found {
+        appended.crowded = row.crowded;
+        requires_checks = row.requires_checks;
+        if let (Some(id), Some(hash), Some(version_id), Some(size)) =
+            (row.id, row.content_hash, row.version_id, row.size)
+        {
+            appended.contents.push(ContentRow { id, hash: hash_of(&hash), version_id, size });
+        }
+        keys.extend(row.blob_key);
     }
-    if found.requires_checks {
+    call_off_deletions(connection, &contents, keys).await?;
+    if requires_checks {
         for append in branches {
             if let Some(last) = append.commits.last() {
                 expect_checks(connection, append.locked, last.sequence).await?;
             }
         }
     }
-    let placed = found.ids.into_iter().flatten().zip(found.hashes.into_iter().flatten());
-    let placed = placed.zip(found.version_ids.into_iter().flatten().zip(found.sizes.into_iter().flatten()));
-    let contents =
-        placed.map(|((id, hash), (version_id, size))| ContentRow { id, hash: hash_of(&hash), version_id, size });
-    Ok(Appended { contents: contents.collect(), crowded: found.crowded })
+    Ok(appended)
 }
 
 /// Where a file would be in the way of new ones: ranges of paths, both ends included, each on a branch.
@@ -334,14 +337,18 @@ struct Surroundings {
 }
 
 impl Surroundings {
-    fn push(&mut self, branch_id: i64, created: &[&str]) {
+    /// On the branch and on `main`.
+    fn push(&mut self, locked: &LockedBranch, created: &[&str]) {
         let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
-        for directory in directories {
-            self.range(branch_id, directory.to_owned(), directory.to_owned());
-        }
-        for path in created {
-            // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
-            self.range(branch_id, format!("{path}/"), format!("{path}0"));
+        let branches = [Some(locked.branch.id), Some(locked.main_id).filter(|main| *main != locked.branch.id)];
+        for branch_id in branches.into_iter().flatten() {
+            for directory in &directories {
+                self.range(branch_id, (*directory).to_owned(), (*directory).to_owned());
+            }
+            for path in created {
+                // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
+                self.range(branch_id, format!("{path}/"), format!("{path}0"));
+            }
         }
     }
 

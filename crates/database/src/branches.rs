@@ -156,6 +156,11 @@ pub struct LockedBranch {
     pub now: DateTime<Utc>,
     /// A number for one new commit, drawn under the lock, if one was asked for.
     pub next_sequence: Option<i64>,
+    /// The id of `main` of the repo.
+    pub main_id: i64,
+    /// Whether it is `main` and known to be judged by no policy, neither of the repo nor of its org. When it is not, policies
+    /// have to be asked for.
+    pub ungoverned: bool,
 }
 
 /// A row of [`LockedBranch`], but for the repo.
@@ -171,11 +176,13 @@ struct RawLocked {
     auto_merge: bool,
     now: DateTime<Utc>,
     next_sequence: Option<i64>,
+    main_id: i64,
+    ungoverned: bool,
 }
 
 impl RawLocked {
     fn of_repo(self, repo_id: i64) -> LockedBranch {
-        let Self { now, next_sequence, .. } = self;
+        let Self { now, next_sequence, main_id, ungoverned, .. } = self;
         let branch = RawBranch {
             id: self.id,
             name: self.name,
@@ -187,14 +194,14 @@ impl RawLocked {
             draft: self.draft,
             auto_merge: self.auto_merge,
         };
-        LockedBranch { repo_id, now, next_sequence, branch: branch.into() }
+        LockedBranch { repo_id, now, next_sequence, main_id, ungoverned, branch: branch.into() }
     }
 }
 
 /// A statement that locks the branches which its last part selects. The clock is read, and with the first argument a number
-/// for one commit is drawn, in an outer query, that is, after the wait for the lock.
+/// for one commit is drawn, in an outer query, that is, after the wait for the lock; `ungoverned` is found out there as well.
 macro_rules! locking {
-    ($branches:literal, $($argument:expr),+ $(,)?) => {
+    ($branches:literal, ungoverned: $ungoverned:literal, $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
             RawLocked,
             r#"
@@ -202,7 +209,11 @@ macro_rules! locking {
                 locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
                 locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
                 clock_timestamp() AS "now!",
-                CASE WHEN $1 THEN nextval('commit_sequence') END AS next_sequence
+                CASE WHEN $1 THEN nextval('commit_sequence') END AS next_sequence,
+                CASE locked.name WHEN 'main' THEN locked.id
+                    ELSE (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)
+                END AS "main_id!",
+            "# + $ungoverned + r#" AS "ungoverned!"
             FROM (
             "# + $branches + ") locked",
             $($argument),+
@@ -232,6 +243,25 @@ pub async fn lock_branch(
             AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
         FOR NO KEY UPDATE
         "#,
+        ungoverned: r#"
+        CASE WHEN locked.name = 'main' THEN
+            -- What is looked at here was so when the statement began. Of the repo nothing has changed since if the head has
+            -- not moved while the lock was waited for; of the org it must not be long ago.
+            locked.head_sequence = (SELECT seen.head_sequence FROM branches seen WHERE seen.id = locked.id)
+            AND clock_timestamp() < statement_timestamp() + interval '10 ms'
+            AND NOT EXISTS (SELECT FROM repos r JOIN org_policies o ON o.org_id = r.org_id WHERE r.id = $2)
+            -- As in `policies_in_force`.
+            AND NOT EXISTS (
+                SELECT FROM file_changes f
+                WHERE f.branch_id = locked.id
+                    AND f.superseded_by IS NULL
+                    AND f.content_id IS NOT NULL
+                    AND f.path > '.docstore/policy/'
+                    AND f.path < '.docstore/policy0'
+                    AND f.path LIKE '%.rego'
+            )
+        ELSE false END
+        "#,
         draw_sequence,
         repo_id,
         name,
@@ -260,6 +290,7 @@ pub async fn lock_free_branches(
         WHERE pg_try_advisory_xact_lock_shared($4::bigint + b.repo_id)
         FOR NO KEY UPDATE OF b SKIP LOCKED
         "#,
+        ungoverned: "false",
         true,
         repo_id,
         names as &[&str],

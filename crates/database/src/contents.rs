@@ -1,5 +1,7 @@
 //! Contents: bytes, once per repo and hash.
 
+use std::collections::HashSet;
+
 use sqlx::{PgConnection, PgExecutor};
 use uuid::Uuid;
 
@@ -96,6 +98,17 @@ pub struct NewContent {
     pub created_by: String,
 }
 
+impl NewContent {
+    /// How many bytes go into the database.
+    #[must_use]
+    pub fn inline_bytes(&self) -> usize {
+        match &self.bytes {
+            NewBytes::Inline(bytes) => bytes.len(),
+            NewBytes::Blob(_) => 0,
+        }
+    }
+}
+
 /// Contents as columns of a statement.
 #[derive(Default)]
 pub(crate) struct ContentColumns<'a> {
@@ -127,50 +140,39 @@ impl<'a> ContentColumns<'a> {
 }
 
 /// A statement of a repo that is held, so that nothing is obliterated meanwhile, and that begins with storing contents,
-/// each hash once. What follows finds them in `placed`, in no order: `id`, `content_hash`, `version_id`, `size`, and
-/// whether the blob was `lost`, that is, deleted before it was named. A content that another transaction stores at the
-/// same time is taken from there. Deletions that were scheduled for the blobs now named are called off. What was
-/// obliterated is not stored and not in `placed`.
+/// each hash once. What follows finds them in `placed`, in no order: `id`, `content_hash`, `version_id`, `size`, and for
+/// those that were not known before the `blob_key`. A content that another transaction stores at the same time is taken from
+/// there. What was obliterated is not stored and not in `placed`. Whoever commits calls
+/// [`call_off_deletions`] afterwards.
 ///
 /// Parameters 1 to 7 are those of the contents; those of what follows begin at 8.
 macro_rules! placing_contents {
     ($repo_id:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
         sqlx::query!(
             r#"
-        WITH given_contents AS (
-            SELECT * FROM unnest($2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
-                AS given_contents (created_by, hash, version_id, size, blob_key)
-        ),
-        obliterated AS (
-            SELECT o.content_hash
-            FROM given_contents given
+        WITH seen AS (
+            SELECT given.*, known.id, known.version_id AS known_as, known.size AS known_size, marked.is_obliterated
+            FROM unnest($2::text[], $3::bytea[], $4::uuid[], $5::bigint[], $6::text[])
+                AS given (created_by, hash, new_version_id, new_size, blob_key)
             -- One by one: as long as the tables are young, the planner would look through all that the repo has.
-            CROSS JOIN LATERAL (
-                SELECT content_hash FROM obliterations WHERE repo_id = $1 AND content_hash = given.hash LIMIT 1
-            ) o
-        ),
-        known AS (
-            SELECT c.id, c.content_hash, c.version_id, c.size
-            FROM given_contents given
-            CROSS JOIN LATERAL (
-                SELECT id, content_hash, version_id, size
+            LEFT JOIN LATERAL (
+                SELECT id, version_id, size
                 FROM contents
                 WHERE repo_id = $1 AND content_hash = given.hash
                 LIMIT 1
                 -- One that is being cleared away is waited for, and then stored anew.
                 FOR KEY SHARE
-            ) c
-            WHERE given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
+            ) known ON true
+            LEFT JOIN LATERAL (
+                SELECT true AS is_obliterated FROM obliterations WHERE repo_id = $1 AND content_hash = given.hash LIMIT 1
+            ) marked ON true
         ),
         stored AS (
             INSERT INTO contents (repo_id, content_hash, version_id, size, blob_key, created_by)
-            SELECT $1, given.hash, given.version_id, given.size, given.blob_key, given.created_by
-            FROM given_contents given
-            -- Not EXISTS, nor a join below that could be anything but full: the planner takes all arrays for short, and would
-            -- compare each of a thousand contents with each.
-            WHERE given.hash NOT IN (SELECT known.content_hash FROM known)
-                AND given.hash NOT IN (SELECT obliterated.content_hash FROM obliterated)
-            ORDER BY given.hash
+            SELECT $1, hash, new_version_id, new_size, blob_key, created_by
+            FROM seen
+            WHERE id IS NULL AND is_obliterated IS NULL
+            ORDER BY hash
             -- The assignment changes nothing; it makes the row that another transaction stored meanwhile come back. It is to a
             -- column of no key: otherwise the row would be locked against those who know it already, and two who want what
             -- the other has would wait in a circle.
@@ -181,25 +183,18 @@ macro_rules! placing_contents {
             INSERT INTO content_bytes (content_id, bytes)
             SELECT stored.id, small.bytes
             FROM stored
-            -- Only a row that was just made has the version id that was just drawn.
+            -- Only a row that was just made has the version id that was just drawn. The join is full, since the planner takes
+            -- all arrays for short, and would compare each of a thousand contents with each for any other.
             FULL JOIN unnest($4::uuid[], $7::bytea[]) AS small (version_id, bytes)
                 ON small.version_id = stored.version_id
             WHERE CASE WHEN stored.id IS NULL OR small.bytes IS NULL THEN false ELSE true END
         ),
-        called_off AS (
-            DELETE FROM blob_deletions d USING stored, given_contents given
-            WHERE given.version_id = stored.version_id AND d.blob_key = given.blob_key
-            RETURNING d.blob_key
-        ),
         placed AS (
-            SELECT id, content_hash, version_id, size, false AS lost FROM known
+            SELECT id, hash AS content_hash, known_as AS version_id, known_size AS size, NULL AS blob_key
+            FROM seen
+            WHERE id IS NOT NULL AND is_obliterated IS NULL
             UNION ALL
-            SELECT
-                id, content_hash, version_id, size,
-                -- A blob of ours whose deletion is no longer scheduled was deleted already.
-                stored.version_id IN (SELECT given.version_id FROM given_contents given WHERE given.blob_key IS NOT NULL)
-                    AND stored.blob_key NOT IN (SELECT called_off.blob_key FROM called_off)
-            FROM stored
+            SELECT id, content_hash, version_id, size, blob_key FROM stored
         )
             "# + $then,
             $repo_id,
@@ -215,10 +210,29 @@ macro_rules! placing_contents {
 }
 pub(crate) use placing_contents;
 
-/// What is answered when a blob was deleted before it was named: the upload took longer than its blob may go unnamed, and has
-/// to be made again.
-pub(crate) fn lost_blob() -> Error {
-    Error::Contention(sqlx::Error::RowNotFound)
+/// Calls off the deletions that were scheduled for blobs which contents name now, before anybody can see that. `placed` are
+/// the keys that came back for `contents`.
+///
+/// # Errors
+/// When the database cannot answer; [`Error::Contention`] when one is no longer scheduled, that is, when the blob was deleted
+/// before it was named: the upload took longer than its blob may go unnamed, and has to be made again.
+pub(crate) async fn call_off_deletions(
+    connection: &mut PgConnection,
+    contents: &ContentColumns<'_>,
+    mut placed: Vec<String>,
+) -> Result<()> {
+    // Of a content that somebody else stored meanwhile, their blob is named.
+    let ours: HashSet<&str> = contents.blob_key.iter().copied().flatten().collect();
+    placed.retain(|key| ours.contains(key.as_str()));
+    if placed.is_empty() {
+        return Ok(());
+    }
+    let called_off =
+        sqlx::query!("DELETE FROM blob_deletions WHERE blob_key = ANY ($1)", &placed).execute(connection).await?;
+    if called_off.rows_affected() < placed.len() as u64 {
+        return Err(Error::Contention(sqlx::Error::RowNotFound));
+    }
+    Ok(())
 }
 
 /// Stores contents of a repo that is held, each hash once. Answers all contents asked for, in no order, but for those that
@@ -237,24 +251,20 @@ pub async fn store_contents(
         contents,
         r#"
         SELECT
-            id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!", lost AS "lost!"
+            id AS "id!", content_hash AS "content_hash!", version_id AS "version_id!", size AS "size!", blob_key
         FROM placed
         "#
     )
-    .fetch_all(connection)
+    .fetch_all(&mut *connection)
     .await?;
-    if rows.iter().any(|row| row.lost) {
-        return Err(lost_blob());
+    let (mut placed, mut keys) = (Vec::with_capacity(rows.len()), Vec::new());
+    for row in rows {
+        let hash = hash_of(&row.content_hash);
+        placed.push(ContentRow { id: row.id, hash, version_id: row.version_id, size: row.size });
+        keys.extend(row.blob_key);
     }
-    Ok(rows
-        .into_iter()
-        .map(|row| ContentRow {
-            id: row.id,
-            hash: hash_of(&row.content_hash),
-            version_id: row.version_id,
-            size: row.size,
-        })
-        .collect())
+    call_off_deletions(connection, &contents, keys).await?;
+    Ok(placed)
 }
 
 /// The bytes of a content, or where they are.

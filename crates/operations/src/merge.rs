@@ -90,6 +90,8 @@ impl Operations {
             actor,
             action: GateAction::Merge,
             main: &main.branch,
+            // The wait for the branch came after the look.
+            ungoverned: false,
             branch: &branch.branch,
             changes: &changes,
             paths: touched,

@@ -36,6 +36,15 @@ impl Obstacle {
         }
     }
 
+    /// Waits until so many requests wait in statements about something, each for longer than a commit lets what it knows of
+    /// policies grow old.
+    async fn is_waited_for_by(&self, count: i64, statement: &str) {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%' \
+             AND query_start < clock_timestamp() - interval '10 ms'";
+        while sqlx::query_scalar::<_, i64>(waiting).bind(statement).fetch_one(&self.pool).await.unwrap() < count {}
+    }
+
     async fn leaves(self) {
         docstore_database::commit(self.transaction).await.unwrap();
     }
@@ -175,4 +184,35 @@ async fn bounds_hold_however_many_ask_at_once() {
         let let_in = answers.iter().filter(|answer| answer.status.is_success()).count();
         assert_eq!(let_in, 2, "{what}: {:?}", answers.iter().map(outcome_of).collect::<Vec<_>>());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_that_lands_while_a_commit_waits_judges_it() {
+    let (app, repo) = app_and_repo().await;
+    let never = "package docstore.never\n\nallow := false\n";
+    let commit = |path: &'static str, bytes: &'static [u8]| {
+        let repo = repo.clone();
+        tokio::spawn(async move { repo.commit("main", path, &[file(path, bytes)]).await })
+    };
+    for of_org in [true, false] {
+        let mut obstacle = Obstacle::new(&app).await;
+        obstacle.does("SELECT FROM branches WHERE name = 'main' FOR UPDATE").await;
+        // Who comes first has the lock first.
+        let policy = (!of_org).then(|| commit(".docstore/policy/never.rego", never.as_bytes()));
+        obstacle.is_waited_for_by(i64::from(!of_org), "nextval").await;
+        let judged = commit("f", b"x");
+        obstacle.is_waited_for_by(1 + i64::from(!of_org), "nextval").await;
+        if of_org {
+            repo.person.put("/orgs/default/policies/never", &json!({"source": never})).await.expect(200);
+        }
+        obstacle.leaves().await;
+        if let Some(policy) = policy {
+            policy.await.unwrap().expect(201);
+        }
+        assert_eq!(outcome_of(&judged.await.unwrap()), "403 POLICY_DENIED");
+        if of_org {
+            repo.person.delete("/orgs/default/policies/never").await.expect(204);
+        }
+    }
+    check(&app, &repo).await;
 }
