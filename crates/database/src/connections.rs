@@ -143,10 +143,12 @@ impl DerefMut for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         // Dropped as it is, the connection goes back to sqlx's pool, which tries it out.
-        if let Some(connection) = self.connection.take()
+        if let Some(mut connection) = self.connection.take()
             && self.in_order
             && !self.pool.0.permits.is_closed()
         {
+            // Otherwise each would keep for good what the largest statement and the largest row took that it ever had.
+            connection.shrink_buffers();
             let rested = Resting { connection, since: Instant::now() };
             self.pool.0.resting.lock().unwrap_or_else(PoisonError::into_inner).push(rested);
         }

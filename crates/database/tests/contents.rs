@@ -26,7 +26,10 @@ async fn who_finds_a_content_stored_meanwhile_does_not_wait_for_those_who_know_i
         let pool = pool.clone();
         async move {
             let mut transaction = begin(&pool).await.unwrap();
-            sqlx::query("SELECT set_config('application_name', 'both', true)").execute(&mut *transaction).await.unwrap();
+            sqlx::query("SELECT set_config('application_name', 'both', true)")
+                .execute(&mut *transaction)
+                .await
+                .unwrap();
             let stored = store_contents(&mut transaction, repo_id, &[content(1), content(2)]).await.unwrap();
             commit(transaction).await.unwrap();
             stored.len()

@@ -33,6 +33,10 @@ pub(crate) const UNNAMED_BLOB_HOURS: i32 = 24;
 /// the database again; below, one more question costs more than it saves.
 const LOOK_UP_FIRST_BYTES: usize = 256 * 1024;
 
+/// The most bytes of contents that one statement takes along, unless a single content has more: a statement that is sent has
+/// several times its parameters in memory.
+const STATEMENT_CONTENT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Above so many bytes hashing is moved off the threads that serve requests: 1 MiB takes about a millisecond.
 const HASH_ELSEWHERE_BYTES: usize = 1024 * 1024;
 
@@ -161,6 +165,28 @@ impl Plan {
             NewBytes::Inline(bytes) => Some(sum + bytes.len()),
             NewBytes::Blob(_) => None,
         })
+    }
+
+    /// The bytes of what is to be stored, without those in the blob store.
+    fn new_bytes(&self) -> usize {
+        self.new_contents.iter().map(NewContent::inline_bytes).sum()
+    }
+
+    /// Puts what is to be stored into the order in which each statement stores its part: who stores the same ones at the same
+    /// time waits, but never in a circle.
+    fn sort_new(&mut self) {
+        self.new_contents.sort_unstable_by_key(|content| content.hash);
+    }
+
+    /// Takes as much of what is to be stored as one statement may have, from the front.
+    fn take_for_a_statement(&mut self) -> Vec<NewContent> {
+        let mut bytes = 0;
+        let fitting = self.new_contents.iter().take_while(|content| {
+            bytes += content.inline_bytes();
+            bytes <= STATEMENT_CONTENT_BYTES_MAX
+        });
+        let count = fitting.count().max(1).min(self.new_contents.len());
+        self.new_contents.drain(..count).collect()
     }
 
     /// What was known before the repo was held, and may have been obliterated since.
@@ -299,10 +325,45 @@ impl Operations {
         planned: &[PlannedChange],
     ) -> Result<()> {
         self.check_looked_up(write, plan, repo_id, planned).await?;
-        if plan.new_contents.is_empty() {
+        plan.sort_new();
+        while !plan.new_contents.is_empty() {
+            self.store_next(write, plan, repo_id, planned).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores what is new of a plan as far as it is too much for the statement that appends. The repo is held, and the rows of
+    /// the commits are made afterwards: they name what is stored.
+    ///
+    /// # Errors
+    /// `CONTENT_REFUSED` for what was obliterated.
+    pub(crate) async fn store_ahead(
+        &self,
+        write: &mut Write,
+        plan: &mut Plan,
+        repo_id: i64,
+        planned: &[PlannedChange],
+    ) -> Result<()> {
+        if plan.new_bytes() <= STATEMENT_CONTENT_BYTES_MAX {
             return Ok(());
         }
-        let new_contents = std::mem::take(&mut plan.new_contents);
+        self.check_looked_up(write, plan, repo_id, planned).await?;
+        plan.sort_new();
+        while plan.new_bytes() > STATEMENT_CONTENT_BYTES_MAX {
+            self.store_next(write, plan, repo_id, planned).await?;
+        }
+        Ok(())
+    }
+
+    /// Stores as much as one statement may take.
+    async fn store_next(
+        &self,
+        write: &mut Write,
+        plan: &mut Plan,
+        repo_id: i64,
+        planned: &[PlannedChange],
+    ) -> Result<()> {
+        let new_contents = plan.take_for_a_statement();
         let stored = store_contents(&mut write.transaction, repo_id, &new_contents).await?;
         self.take_stored(write, plan, repo_id, new_contents, stored, planned).await
     }

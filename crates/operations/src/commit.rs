@@ -166,6 +166,7 @@ impl Operations {
         } else {
             None
         };
+        self.store_ahead(&mut write, &mut prepared.plan, writer.repo_id(), &prepared.planned).await?;
         let (NewCommits { commits, head_hash }, event) = prepared.behind(&locked);
         write.note(Some(writer.repo_id()), &event)?;
         let PreparedCommit { planned, plan, .. } = &mut prepared;

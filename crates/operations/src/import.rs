@@ -145,6 +145,7 @@ impl Operations {
         } else {
             None
         };
+        self.store_ahead(&mut write, &mut plan, repo_id, &outcome).await?;
         let sequences = draw_sequences(&mut write.transaction, &locked, change.heads.len()).await?;
         let mut chain = ChainBuilder::new(admin.repo(), &locked);
         for ((sequence, head), files) in sequences.iter().zip(change.heads).zip(&planned) {

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     process::{ServerProcess, ServerSettings},
-    support::{Repo, noise},
+    support::{Repo, file, noise, sha256_hex},
 };
 
 const MIB: usize = 1024 * 1024;
@@ -84,4 +84,37 @@ async fn memory_does_not_grow_with_a_file() {
     in_and_out(&Repo::create(server.admin(), "large").await, LARGE_BYTES).await;
     let (after, peak) = (memory(&server, "VmRSS"), memory(&server, "VmHWM"));
     assert!(peak.max(after) - before < GROWTH_BYTES_MAX, "before {before}, after {after}, at most {peak}");
+}
+
+/// Contents inside a commit are in memory, and once more as base64 while they are read, but not once more for each step on
+/// their way to the database.
+#[tokio::test(flavor = "multi_thread")]
+async fn memory_grows_with_what_a_commit_carries_and_not_with_its_way() {
+    const FILES: usize = 320;
+    const FILE_BYTES: usize = MIB / 8;
+    let database = TestDatabase::create().await;
+    let blobs = tempfile::tempdir().unwrap();
+    // All of them stay in the database.
+    let settings = ServerSettings::new(database.settings().url.expose_secret(), blobs.path())
+        .with("DOCSTORE_BLOB_THRESHOLD_BYTES", &FILE_BYTES.to_string());
+    let server = ServerProcess::start(settings).await;
+    let files = |count: u64, seed: u64| -> Vec<(String, Vec<u8>)> {
+        (0..count).map(|number| (format!("f{number}"), noise(seed + number, FILE_BYTES))).collect()
+    };
+    let commit = async |repo: &Repo, files: &[(String, Vec<u8>)]| {
+        let files: Vec<_> = files.iter().map(|(path, bytes)| file(path, bytes)).collect();
+        repo.commit("main", "many files", &files).await.expect(201);
+    };
+    commit(&Repo::create(server.admin(), "warm").await, &files(16, 0)).await;
+    let (repo, files) = (Repo::create(server.admin(), "large").await, files(FILES as u64, 1000));
+    std::fs::write(server.proc("clear_refs"), "5").unwrap();
+    let before = memory(&server, "VmRSS");
+    commit(&repo, &files).await;
+    let grown = memory(&server, "VmHWM") - before;
+    assert!(grown < 3 * FILES * FILE_BYTES, "{grown} bytes more for {} of contents", FILES * FILE_BYTES);
+    for (path, bytes) in files {
+        let get =
+            repo.person.request(Method::GET, &repo.path(&format!("file/{path}?format=raw"))).send().await.unwrap();
+        assert_eq!(hash_of(get, 0, FILE_BYTES).await, sha256_hex(&bytes));
+    }
 }
