@@ -24,8 +24,6 @@ use crate::{
 pub struct TreeRow {
     /// The path.
     pub path: String,
-    /// The content inside.
-    pub content_id: i64,
     /// The content on the wire.
     pub version_id: Uuid,
     /// The hash of the bytes.
@@ -36,6 +34,17 @@ pub struct TreeRow {
     pub mode: FileMode,
     /// Whether the bytes were obliterated.
     pub obliterated: bool,
+}
+
+/// A file of a tree, and where its bytes are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredFile {
+    /// The file.
+    pub row: TreeRow,
+    /// The content inside.
+    pub content_id: i64,
+    /// The bytes, where they come with the file.
+    pub bytes: Option<Vec<u8>>,
 }
 
 /// What part of which tree to read.
@@ -74,7 +83,7 @@ pub fn behind_directory(directory: &str) -> String {
 pub fn tree<'e>(
     executor: impl PgExecutor<'e> + 'e,
     query: &TreeQuery<'_>,
-) -> impl Stream<Item = Result<(TreeRow, Option<Vec<u8>>)>> + Send + 'e {
+) -> impl Stream<Item = Result<StoredFile>> + Send + 'e {
     sqlx::query!(
         r#"
         SELECT
@@ -108,14 +117,13 @@ pub fn tree<'e>(
         let row = row?;
         let file = TreeRow {
             path: row.path,
-            content_id: row.content_id,
             version_id: row.version_id,
             hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             obliterated: row.obliterated,
         };
-        Ok((file, row.bytes))
+        Ok(StoredFile { row: file, content_id: row.content_id, bytes: row.bytes })
     })
 }
 
@@ -262,7 +270,7 @@ pub async fn files(
     branch: &str,
     at: Option<i64>,
     paths: &[String],
-) -> Result<Vec<TreeRow>> {
+) -> Result<Vec<StoredFile>> {
     let rows = sqlx::query!(
         r#"
         SELECT
@@ -308,29 +316,29 @@ pub async fn files(
     )
     .fetch_all(executor)
     .await?;
-    Ok(rows
-        .into_iter()
-        .map(|row| TreeRow {
+    let files = rows.into_iter().map(|row| {
+        let file = TreeRow {
             path: row.path,
-            content_id: row.content_id,
             version_id: row.version_id,
-            hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
+            hash: hash_of(&row.content_hash),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             obliterated: row.obliterated,
-        })
-        .collect())
+        };
+        StoredFile { row: file, content_id: row.content_id, bytes: None }
+    });
+    Ok(files.collect())
 }
 
 /// A row of a page: the first holds the facts and the head, the others a file each. The facts are one column, since each
 /// column costs something in each row of a large page.
 struct RawPageRow {
-    found: Option<Json<Found>>,
+    // Boxed: the other rows, which have none, would be moved about with its place.
+    found: Option<Json<Box<Found>>>,
     path: Option<String>,
-    content_id: Option<i64>,
     mode: Option<i32>,
     version_id: Option<Uuid>,
-    content_hash: Option<Vec<u8>>,
+    content_hash: Option<ContentHash>,
     size: Option<i64>,
     obliterated: Option<bool>,
 }
@@ -354,9 +362,8 @@ impl RawPageRow {
     fn file(self) -> Option<TreeRow> {
         Some(TreeRow {
             path: self.path?,
-            content_id: self.content_id?,
             version_id: self.version_id?,
-            hash: hash_of(&self.content_hash?),
+            hash: self.content_hash?,
             size: self.size?,
             mode: FileMode::from_i32(self.mode?),
             obliterated: self.obliterated?,
@@ -416,18 +423,18 @@ macro_rules! facts_and_page {
             RawPageRow,
             "WITH found AS MATERIALIZED (" + $($found)+ + r#")
             SELECT
-                to_json(found) AS "found: Json<Found>", NULL::text AS path, NULL::bigint AS content_id,
-                NULL::integer AS mode, NULL::uuid AS version_id, NULL::bytea AS content_hash, NULL::bigint AS size,
-                NULL::boolean AS obliterated
+                to_json(found) AS "found: Json<Box<Found>>", NULL::text AS path, NULL::integer AS mode, NULL::uuid AS version_id,
+                NULL::bytea AS "content_hash: ContentHash", NULL::bigint AS size, NULL::boolean AS obliterated
             FROM found
             UNION ALL
             SELECT
-                NULL,
-                page.path, page.content_id, page.mode, c.version_id, c.content_hash, c.size, c.obliterated
+                NULL, page.path, page.mode, c.version_id, c.content_hash, c.size, c.obliterated
             FROM found
             CROSS JOIN LATERAL ("# + $($page)+ + r#") page
             -- How long a page is cannot be guessed, and a guess too high would read all contents.
-            CROSS JOIN LATERAL (SELECT * FROM contents WHERE contents.id = page.content_id OFFSET 0) c
+            CROSS JOIN LATERAL (
+                SELECT version_id, content_hash, size, obliterated FROM contents WHERE id = page.content_id OFFSET 0
+            ) c
             "#,
             $($argument),+
         )

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use bytes::{Bytes, BytesMut};
 use docstore_database::{
     contents::{ContentBytes, ContentHash, StoredBytes, content_bytes, inline_bytes},
-    trees::{self, TreeQuery, TreeRow, behind},
+    trees::{self, StoredFile, TreeQuery, behind},
 };
 use docstore_models::FileMode;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
@@ -48,12 +48,13 @@ pub struct ArchiveEntry {
 }
 
 impl ArchiveEntry {
-    fn new(row: TreeRow, bytes: Option<Vec<u8>>) -> Self {
+    fn new(file: StoredFile) -> Self {
+        let StoredFile { row, content_id, bytes } = file;
         Self {
             path: row.path,
             mode: row.mode,
             size: u64::try_from(row.size).unwrap_or_default(),
-            content_id: row.content_id,
+            content_id,
             hash: row.hash,
             bytes,
         }
@@ -85,15 +86,16 @@ impl Operations {
                     small_bytes_max: SMALL_BYTES_MAX,
                 };
                 let mut connection = operations.pool().acquire().await?;
-                let rows: Vec<_> = trees::tree(&mut *connection, &query).try_collect().await?;
+                let files: Vec<StoredFile> = trees::tree(&mut *connection, &query).try_collect().await?;
                 connection.done();
-                let next = if rows.len() == BATCH_FILES { rows.last().map(|(row, _)| behind(&row.path)) } else { None };
+                let next =
+                    if files.len() == BATCH_FILES { files.last().map(|file| behind(&file.row.path)) } else { None };
                 if next.is_none() {
                     // Of a branch that has gone there are no more files either.
                     operations.check_pinned(&tree).await?;
                 }
-                let there = rows.into_iter().filter(|(row, _)| !row.obliterated);
-                let entries: Vec<ArchiveEntry> = there.map(|(row, bytes)| ArchiveEntry::new(row, bytes)).collect();
+                let there = files.into_iter().filter(|file| !file.row.obliterated);
+                let entries: Vec<ArchiveEntry> = there.map(ArchiveEntry::new).collect();
                 Ok(Some((entries, next)))
             }
         });
@@ -121,11 +123,11 @@ impl Operations {
         self.require_branch(reader, &point.branch).await?;
         paths.sort_unstable();
         paths.dedup();
-        let mut rows = trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
-        let all = rows.len();
-        rows.retain(|row| !row.obliterated);
-        let left_out = i64::try_from(all - rows.len()).unwrap_or(i64::MAX);
-        let entries: Vec<ArchiveEntry> = rows.into_iter().map(|row| ArchiveEntry::new(row, None)).collect();
+        let mut files = trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
+        let all = files.len();
+        files.retain(|file| !file.row.obliterated);
+        let left_out = i64::try_from(all - files.len()).unwrap_or(i64::MAX);
+        let entries: Vec<ArchiveEntry> = files.into_iter().map(ArchiveEntry::new).collect();
         Ok((self.tar(stream::iter([Ok(entries)])), left_out))
     }
 

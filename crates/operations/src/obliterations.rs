@@ -13,7 +13,7 @@ use docstore_database::{
     contents::ContentHash,
     obliterations::{self, NewObliteration},
     repos::lock_repo,
-    trees::{self, TreeRow},
+    trees::{self, StoredFile},
 };
 use docstore_models::{
     ErrorCode, EventData, MAIN_BRANCH, ObliterateRequest, ObliterateResponse, Obliteration, ObliterationPreview,
@@ -79,8 +79,8 @@ impl PlaceCursor {
 }
 
 /// The content of the file that was looked for.
-fn hash_of(found: &[TreeRow]) -> Result<ContentHash> {
-    found.first().map(|file| file.hash).ok_or_else(file_not_found)
+fn hash_of(found: &[StoredFile]) -> Result<ContentHash> {
+    found.first().map(|file| file.row.hash).ok_or_else(file_not_found)
 }
 
 fn content_not_found() -> Error {

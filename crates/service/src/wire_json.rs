@@ -11,6 +11,9 @@ use zeroize::Zeroizing;
 
 use crate::internal_error;
 
+/// The memory that an answer begins with: most fit, and those that do not grow less often.
+const ORDINARY_ANSWER_BYTES: usize = 4 * 1024;
+
 /// An answer as one JSON value.
 ///
 /// Unlike axum's own it ends the value with a line feed and escapes `<`, `>`, `&`, U+2028 and U+2029, so that the
@@ -25,7 +28,7 @@ pub struct Json<T>(pub T);
 /// # Errors
 /// When the value cannot be JSON, such as a map whose keys are not strings.
 pub fn wire_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(256);
+    let mut bytes = Vec::with_capacity(ORDINARY_ANSWER_BYTES);
     value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, WireFormatter))?;
     bytes.push(b'\n');
     Ok(bytes.into())

@@ -7,9 +7,9 @@ pub(crate) mod traces;
 use std::{io, panic, time::Duration};
 
 use opentelemetry_sdk::trace::SdkTracerProvider;
-use tracing::{Level, Metadata};
+use tracing::{Level, Metadata, Subscriber};
 use tracing_subscriber::{
-    Layer, filter::FilterFn, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
+    Layer, filter::FilterFn, fmt::MakeWriter, layer::SubscriberExt, registry::LookupSpan, util::SubscriberInitExt,
 };
 
 pub use log_lines::LogLines;
@@ -60,10 +60,10 @@ pub fn init(settings: &Settings, service_name: &'static str) -> Result<Guard, Te
         Some(endpoint) => Some(traces::provider(endpoint, service_name)?),
         None => None,
     };
-    tracing_subscriber::registry()
-        .with(log_layer(settings, io::stdout))
-        .with(traces.as_ref().map(traces::layer))
-        .try_init()?;
+    match &traces {
+        None => only_logs(settings, io::stdout).try_init()?,
+        Some(traces) => logs_beside(settings, io::stdout).with(traces::layer(traces)).try_init()?,
+    }
     panic::set_hook(Box::new(log_panic));
     let upkeep = tokio::spawn(metric_registry::keep_up());
     Ok(Guard { traces, upkeep })
@@ -80,21 +80,34 @@ impl Drop for Guard {
     }
 }
 
-/// Log lines at the level and in the format of the settings.
-pub(crate) fn log_layer<S, W>(settings: &Settings, writer: W) -> impl Layer<S>
+/// Log lines at the level and in the format of the settings, and nothing else. The filter is that of the subscriber: one of
+/// the layer alone is asked each time that somebody enters a span, and the driver of the database does that for each row.
+fn only_logs<W>(settings: &Settings, writer: W) -> impl Subscriber + for<'span> LookupSpan<'span>
 where
-    S: tracing::Subscriber + for<'span> LookupSpan<'span>,
-    W: for<'writer> tracing_subscriber::fmt::MakeWriter<'writer> + 'static,
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
 {
+    tracing_subscriber::registry().with(log_filter(settings)).with(LogLines::new(settings.log_format, writer))
+}
+
+/// The same lines beside other layers, which have filters of their own.
+fn logs_beside<W>(settings: &Settings, writer: W) -> impl Subscriber + for<'span> LookupSpan<'span>
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let lines = LogLines::new(settings.log_format, writer);
+    tracing_subscriber::registry().with(lines.with_filter(log_filter(settings)))
+}
+
+fn log_filter(settings: &Settings) -> FilterFn<impl Fn(&Metadata<'_>) -> bool + use<>> {
     let level = Level::from(settings.log_level);
     // Spans are taken at every level, since a line needs the request id of the span around it.
-    let filter = FilterFn::new(move |metadata| {
+    let filter = FilterFn::new(move |metadata: &Metadata<'_>| {
         if is_chatty(metadata) {
             return metadata.is_event() && *metadata.level() <= level.min(Level::WARN);
         }
         *metadata.level() <= if metadata.is_span() { Level::INFO } else { level }
     });
-    LogLines::new(settings.log_format, writer).with_filter(filter.with_max_level_hint(level.max(Level::INFO)))
+    filter.with_max_level_hint(level.max(Level::INFO))
 }
 
 fn is_chatty(metadata: &Metadata<'_>) -> bool {
@@ -114,6 +127,8 @@ fn log_panic(info: &panic::PanicHookInfo<'_>) {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use tracing::Dispatch;
+
     use super::*;
     use crate::{LogFormat, LogLevel};
 
@@ -132,12 +147,17 @@ mod tests {
     }
 
     /// The messages that are written at a level.
-    fn messages(log_level: LogLevel) -> Vec<String> {
+    fn messages(log_level: LogLevel, alone: bool) -> Vec<String> {
         let settings = Settings { log_level, log_format: LogFormat::Text, ..Settings::default() };
         let buffer = Buffer::default();
         let writer = buffer.clone();
-        let layer = log_layer(&settings, move || writer.clone());
-        tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || {
+        let writer = move || writer.clone();
+        let dispatch = if alone {
+            Dispatch::new(only_logs(&settings, writer))
+        } else {
+            Dispatch::new(logs_beside(&settings, writer))
+        };
+        tracing::dispatcher::with_default(&dispatch, || {
             let _request = tracing::info_span!("request", request_id = "r-1").entered();
             tracing::debug!("debug");
             tracing::info!("info");
@@ -159,9 +179,12 @@ mod tests {
 
     #[test]
     fn the_level_decides_and_chatty_libraries_only_warn() {
-        assert_eq!(messages(LogLevel::Debug), ["debug", "info", "warn", "error", "trouble", "other"]);
-        assert_eq!(messages(LogLevel::Info), ["info", "warn", "error", "trouble", "other"]);
-        assert_eq!(messages(LogLevel::Warn), ["warn", "error", "trouble"]);
-        assert_eq!(messages(LogLevel::Error), ["error"]);
+        for alone in [true, false] {
+            let messages = |level| messages(level, alone);
+            assert_eq!(messages(LogLevel::Debug), ["debug", "info", "warn", "error", "trouble", "other"]);
+            assert_eq!(messages(LogLevel::Info), ["info", "warn", "error", "trouble", "other"]);
+            assert_eq!(messages(LogLevel::Warn), ["warn", "error", "trouble"]);
+            assert_eq!(messages(LogLevel::Error), ["error"]);
+        }
     }
 }
