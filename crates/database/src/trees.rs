@@ -118,7 +118,7 @@ pub fn tree<'e>(
         let file = TreeRow {
             path: row.path,
             version_id: row.version_id,
-            hash: row.content_hash.as_slice().try_into().unwrap_or_default(),
+            hash: hash_of(&row.content_hash),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             obliterated: row.obliterated,

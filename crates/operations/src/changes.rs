@@ -172,12 +172,6 @@ impl Plan {
         self.new_contents.iter().map(NewContent::inline_bytes).sum()
     }
 
-    /// Puts what is to be stored into the order in which each statement stores its part: who stores the same ones at the same
-    /// time waits, but never in a circle.
-    fn sort_new(&mut self) {
-        self.new_contents.sort_unstable_by_key(|content| content.hash);
-    }
-
     /// Takes as much of what is to be stored as one statement may have, from the front.
     fn take_for_a_statement(&mut self) -> Vec<NewContent> {
         let mut bytes = 0;
@@ -324,12 +318,7 @@ impl Operations {
         repo_id: i64,
         planned: &[PlannedChange],
     ) -> Result<()> {
-        self.check_looked_up(write, plan, repo_id, planned).await?;
-        plan.sort_new();
-        while !plan.new_contents.is_empty() {
-            self.store_next(write, plan, repo_id, planned).await?;
-        }
-        Ok(())
+        self.store_while(write, plan, repo_id, planned, |plan| !plan.new_contents.is_empty()).await
     }
 
     /// Stores what is new of a plan as far as it is too much for the statement that appends. The repo is held, and the rows of
@@ -344,28 +333,28 @@ impl Operations {
         repo_id: i64,
         planned: &[PlannedChange],
     ) -> Result<()> {
-        if plan.new_bytes() <= STATEMENT_CONTENT_BYTES_MAX {
-            return Ok(());
-        }
-        self.check_looked_up(write, plan, repo_id, planned).await?;
-        plan.sort_new();
-        while plan.new_bytes() > STATEMENT_CONTENT_BYTES_MAX {
-            self.store_next(write, plan, repo_id, planned).await?;
-        }
-        Ok(())
+        self.store_while(write, plan, repo_id, planned, |plan| plan.new_bytes() > STATEMENT_CONTENT_BYTES_MAX).await
     }
 
-    /// Stores as much as one statement may take.
-    async fn store_next(
+    /// Stores what is new of a plan, as much as one statement may take at a time, while there is too much of it.
+    async fn store_while(
         &self,
         write: &mut Write,
         plan: &mut Plan,
         repo_id: i64,
         planned: &[PlannedChange],
+        is_too_much: impl Fn(&Plan) -> bool,
     ) -> Result<()> {
-        let new_contents = plan.take_for_a_statement();
-        let stored = store_contents(&mut write.transaction, repo_id, &new_contents).await?;
-        self.take_stored(write, plan, repo_id, new_contents, stored, planned).await
+        self.check_looked_up(write, plan, repo_id, planned).await?;
+        // In the order in which each statement stores its part: who stores the same ones at the same time waits, but never in
+        // a circle.
+        plan.new_contents.sort_unstable_by_key(|content| content.hash);
+        while is_too_much(plan) {
+            let new_contents = plan.take_for_a_statement();
+            let stored = store_contents(&mut write.transaction, repo_id, &new_contents).await?;
+            self.take_stored(write, plan, repo_id, new_contents, stored, planned).await?;
+        }
+        Ok(())
     }
 
     /// Refuses what was looked up before the repo was held and has been obliterated since.
