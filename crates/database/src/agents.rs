@@ -65,7 +65,7 @@ pub async fn list_agents(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
         ) a
         -- An agent has one. It is looked for by the agent, not joined with everybody's.
         CROSS JOIN LATERAL (SELECT * FROM tokens WHERE agent_id = a.id LIMIT 1) t
-        WHERE $2::uuid IS NULL OR a.agent_id > $2
+        WHERE a.agent_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
         ORDER BY a.agent_id
         LIMIT $3
         "#,

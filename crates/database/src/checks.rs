@@ -346,7 +346,10 @@ pub async fn check_history(
             AND b.name = $2
             AND b.deleted_at IS NULL
             AND ($3::bigint IS NULL OR c.sequence = $3)
-            AND ($4::bigint IS NULL OR (c.sequence, c.created_at, c.id) < ($4, $5::timestamptz, $6::uuid))
+            AND (c.sequence, c.created_at, c.id) < (
+                coalesce($4, 9223372036854775807), coalesce($5::timestamptz, 'infinity'),
+                coalesce($6::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            )
         ORDER BY c.sequence DESC, c.created_at DESC, c.id DESC
         LIMIT $7
         "#,

@@ -94,22 +94,25 @@ pub async fn log(
                     OVER (ORDER BY c.sequence DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
             FROM tree_point($1, $2, NULL) p
             CROSS JOIN LATERAL (
-                (
-                    SELECT own.*, $2 AS branch
-                    FROM commits own
-                    WHERE (own.branch_id, own.sequence) > (p.branch_id, p.floor_sequence)
-                        AND (own.branch_id, own.sequence) < (p.branch_id, coalesce($3, p.head_sequence + 1))
-                    ORDER BY own.branch_id DESC, own.sequence DESC
+                -- The floor ends no walk, being no column of its own: what a rebase replaced is cut off behind the limit.
+                SELECT own.*, $2 AS branch
+                FROM (
+                    SELECT *
+                    FROM commits
+                    WHERE (branch_id, sequence) < (p.branch_id, coalesce($3, p.head_sequence + 1))
+                        AND branch_id >= p.branch_id
+                    ORDER BY branch_id DESC, sequence DESC
                     LIMIT $4
-                )
+                ) own
+                WHERE own.sequence > p.floor_sequence
                 UNION ALL
                 (
                     SELECT under.*, 'main' AS branch
                     FROM commits under
                     WHERE p.branch_id <> p.main_id
-                        AND (under.branch_id, under.sequence) > (p.main_id, 0)
                         AND (under.branch_id, under.sequence)
                             < (p.main_id, least(p.base_sequence + 1, coalesce($3, p.base_sequence + 1)))
+                        AND under.branch_id >= p.main_id
                     ORDER BY under.branch_id DESC, under.sequence DESC
                     LIMIT $4
                 )
@@ -168,7 +171,7 @@ pub async fn file_history(
                 WHERE own.branch_id = p.branch_id
                     AND own.path = $3
                     AND own.sequence > p.floor_sequence
-                    AND ($4::bigint IS NULL OR own.sequence < $4)
+                    AND own.sequence < coalesce($4, 9223372036854775807)
                 ORDER BY own.sequence DESC
                 LIMIT $5
             )
@@ -180,7 +183,7 @@ pub async fn file_history(
                     AND under.branch_id = p.main_id
                     AND under.path = $3
                     AND under.sequence <= p.base_sequence
-                    AND ($4::bigint IS NULL OR under.sequence < $4)
+                    AND under.sequence < coalesce($4, 9223372036854775807)
                 ORDER BY under.sequence DESC
                 LIMIT $5
             )
@@ -302,10 +305,12 @@ pub async fn chain_of_branch(
                 ) AS bytes_before
             FROM (
                 SELECT * FROM commits
-                WHERE (branch_id, sequence) >= (b.id, $2) AND (branch_id, sequence) <= (b.id, $3)
+                WHERE (branch_id, sequence) >= (b.id, $2) AND branch_id <= b.id
                 ORDER BY branch_id, sequence
                 LIMIT $5
             ) page
+            -- The end of the range ends no walk, being no column of its own.
+            WHERE page.sequence <= $3
         ) c
         CROSS JOIN LATERAL (
             SELECT
@@ -362,12 +367,13 @@ pub async fn chain(
             FROM (
                 SELECT * FROM commits
                 WHERE (repo_id, sequence) >= ($1, $2)
-                    AND (repo_id, sequence) <= ($1, $3)
+                    AND repo_id <= $1
                     -- Not a join, so that the index gives the order and a page costs the page.
                     AND sequence <= ($5::bigint[])[array_position($4::bigint[], branch_id)]
                 ORDER BY repo_id, sequence
                 LIMIT $6
             ) page
+            WHERE page.sequence <= $3
         ) c
         CROSS JOIN LATERAL (
             SELECT

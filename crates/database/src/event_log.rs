@@ -364,21 +364,47 @@ pub async fn audit_page(
     before: Option<i64>,
     limit: i64,
 ) -> Result<Vec<(i64, String)>> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT position AS "position!", payload
-        FROM event_log
-        WHERE audit AND position < $2 AND ($1::bigint IS NULL OR repo_id = $1)
-        ORDER BY position DESC
-        LIMIT $3
-        "#,
-        repo_id,
-        before.unwrap_or(i64::MAX),
-        limit,
-    )
-    .fetch_all(executor)
-    .await?;
+    let before = before.unwrap_or(i64::MAX);
+    // Two questions: a plan for both would go through what happened everywhere.
+    let rows = if let Some(repo_id) = repo_id {
+        sqlx::query_as!(
+            AuditedRow,
+            r#"
+            SELECT position AS "position!", payload
+            FROM event_log
+            -- Rows are compared, so that the index of the repo alone gives the order.
+            WHERE audit AND (repo_id, position) < ($1, $2) AND repo_id >= $1
+            ORDER BY repo_id DESC, position DESC
+            LIMIT $3
+            "#,
+            repo_id,
+            before,
+            limit,
+        )
+        .fetch_all(executor)
+        .await?
+    } else {
+        sqlx::query_as!(
+            AuditedRow,
+            r#"
+            SELECT position AS "position!", payload
+            FROM event_log
+            WHERE audit AND position < $1
+            ORDER BY position DESC
+            LIMIT $2
+            "#,
+            before,
+            limit,
+        )
+        .fetch_all(executor)
+        .await?
+    };
     Ok(rows.into_iter().map(|row| (row.position, row.payload)).collect())
+}
+
+struct AuditedRow {
+    position: i64,
+    payload: String,
 }
 
 /// Deletes events older than an age by the clock of the database, either those of the audit trail or the others, oldest

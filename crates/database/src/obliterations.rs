@@ -64,7 +64,7 @@ pub async fn list_obliterations(
         r#"
         SELECT o.id, o.content_hash, o.size, o.reason, o.obliterated_by, o.obliterated_at
         FROM obliterations o
-        WHERE o.repo_id = $1 AND ($2::uuid IS NULL OR o.id < $2)
+        WHERE o.repo_id = $1 AND o.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
         ORDER BY o.id DESC
         LIMIT $3
         "#,

@@ -126,8 +126,10 @@ pub fn migrator() -> Migrator {
 
 /// Brings the schema up to date. Replicas that start together wait for one another on an advisory lock.
 ///
+/// Steps that a newer binary made are left alone.
+///
 /// # Errors
-/// When a migration fails, or when the database holds a newer schema than this binary knows.
+/// When a migration fails, or one that was made is not the one that this binary knows.
 pub async fn migrate(settings: &Settings) -> Result<(), sqlx::migrate::MigrateError> {
     // A migration may take longer than any request: its own connection, without the statement limit.
     let options = settings

@@ -281,7 +281,7 @@ pub async fn next_secrets(executor: impl PgExecutor<'_>, after: Option<Uuid>, li
             s.branches, s.checks
         FROM repo_secrets s
         JOIN repos r ON r.id = s.repo_id
-        WHERE $1::uuid IS NULL OR s.id > $1
+        WHERE s.id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
         ORDER BY s.id
         LIMIT $2
         "#,

@@ -171,7 +171,7 @@ pub async fn next_signing_secrets(
         r#"
         SELECT id, subscription_id, layout, ciphertext, nonce, encrypted_dek, kms_key_name
         FROM subscription_secrets
-        WHERE $1::uuid IS NULL OR id > $1
+        WHERE id > coalesce($1::uuid, '00000000-0000-0000-0000-000000000000')
         ORDER BY id
         LIMIT $2
         "#,

@@ -179,7 +179,7 @@ pub async fn list_tokens(executor: impl PgExecutor<'_>, which: OfOwner<'_>) -> R
             UNION ALL
             SELECT * FROM tokens WHERE owner = $1
         ) t
-        WHERE t.agent_id IS NULL AND ($2::uuid IS NULL OR t.token_id > $2)
+        WHERE t.agent_id IS NULL AND t.token_id > coalesce($2::uuid, '00000000-0000-0000-0000-000000000000')
         ORDER BY t.token_id
         LIMIT $3
         "#,

@@ -358,7 +358,7 @@ struct Found {
 }
 
 impl RawPageRow {
-    /// The file of another row.
+    /// The file of another row, all of which is there.
     fn file(self) -> Option<TreeRow> {
         Some(TreeRow {
             path: self.path?,
@@ -372,13 +372,12 @@ impl RawPageRow {
 }
 
 /// The facts of a page and its entries.
-fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(TreeRow) -> T) -> Option<(RepoFacts, Option<Page<T>>)> {
+fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(RawPageRow) -> Option<T>) -> Option<(RepoFacts, Option<Page<T>>)> {
     let mut rows = rows.into_iter();
     let Json(found) = rows.next()?.found?;
     let facts = facts_of!(found);
-    let page = found
-        .head_sequence
-        .map(|head_sequence| Page { head_sequence, entries: rows.filter_map(RawPageRow::file).map(entry).collect() });
+    let page =
+        found.head_sequence.map(|head_sequence| Page { head_sequence, entries: rows.filter_map(entry).collect() });
     Some((facts, page))
 }
 
@@ -432,9 +431,9 @@ macro_rules! facts_and_page {
             FROM found
             CROSS JOIN LATERAL ("# + $($page)+ + r#") page
             -- How long a page is cannot be guessed, and a guess too high would read all contents.
-            CROSS JOIN LATERAL (
+            LEFT JOIN LATERAL (
                 SELECT version_id, content_hash, size, obliterated FROM contents WHERE id = page.content_id OFFSET 0
-            ) c
+            ) c ON true
             "#,
             $($argument),+
         )
@@ -442,6 +441,10 @@ macro_rules! facts_and_page {
 }
 
 /// Its page of a directory, of the files that `files` begins to call up: `found` has what it needs.
+///
+/// A step reads on from where the one before it ended: up to the first file in a subdirectory, behind which the next one
+/// starts. As long as there is none, each reads four times as many files as the one before it, and not one more than the
+/// page has room for: what is read in vain is at most three times what is shown.
 macro_rules! facts_and_directory {
     ([$($found:tt)+], [$($files:tt)+], $($argument:expr),+ $(,)?) => {
         facts_and_page!(
@@ -457,23 +460,43 @@ macro_rules! facts_and_directory {
                         ELSE greatest($3 || '0' COLLATE "C", $7)
                     END AS path
                 ),
-                child AS (
-                    SELECT first.path, first.content_id, first.mode, 1::bigint AS number
+                step AS (
+                    SELECT
+                        start.path AS next, 1::bigint AS room, 0::bigint AS children,
+                        NULL::text[] AS paths, NULL::bigint[] AS content_ids, NULL::integer[] AS modes
                     FROM start
-                    CROSS JOIN LATERAL "# + $($files)+ + r#" start.path, $6, 1) first
                     UNION ALL
-                    SELECT next.path, next.content_id, next.mode, child.number + 1
-                    FROM child
-                    CROSS JOIN LATERAL "# + $($files)+ + r#"
-                        CASE strpos(substr(child.path, length($7) + 1), '/')
-                            WHEN 0 THEN child.path || chr(1)
-                            ELSE $7 || split_part(substr(child.path, length($7) + 1), '/', 1) || '0'
+                    SELECT
+                        CASE
+                            WHEN seen.below IS NOT NULL
+                            THEN $7 || split_part(substr(seen.paths[seen.below], length($7) + 1), '/', 1) || '0'
+                            WHEN seen.number = seen.room THEN seen.paths[seen.number] || chr(1)
                         END,
-                        $6, 1
-                    ) next
-                    WHERE child.number < $5
+                        CASE WHEN seen.below IS NULL THEN 4 * step.room ELSE 1 END,
+                        step.children + coalesce(seen.below, seen.number),
+                        seen.paths[:coalesce(seen.below, seen.number)],
+                        seen.content_ids[:coalesce(seen.below, seen.number)],
+                        seen.modes[:coalesce(seen.below, seen.number)]
+                    FROM step
+                    CROSS JOIN LATERAL (
+                        SELECT
+                            array_agg(f.path) AS paths, array_agg(f.content_id) AS content_ids, array_agg(f.mode) AS modes,
+                            count(*)::integer AS number, least(step.room, $5 - step.children) AS room,
+                            -- The first one in a subdirectory.
+                            array_position(array_agg(strpos(substr(f.path, length($7) + 1), '/') > 0), true) AS below
+                        FROM "# + $($files)+ + r#" step.next, $6, least(step.room, $5 - step.children)) f
+                    ) seen
+                    WHERE step.next IS NOT NULL AND step.children < $5 AND seen.number > 0
                 )
-                SELECT path, content_id, mode FROM child ORDER BY number
+                SELECT
+                    child.path,
+                    -- Of a subdirectory nothing is shown but its name.
+                    CASE WHEN strpos(substr(child.path, length($7) + 1), '/') = 0 THEN child.content_id END AS content_id,
+                    child.mode
+                FROM step
+                CROSS JOIN LATERAL unnest(step.paths, step.content_ids, step.modes)
+                    WITH ORDINALITY AS child (path, content_id, mode, place)
+                ORDER BY step.children, child.place
                 "#
             ],
             $($argument),+
@@ -527,7 +550,7 @@ pub async fn repo_facts_and_tree_page(
         .fetch_all(executor)
         .await?
     };
-    Ok(page_of(rows, std::convert::identity))
+    Ok(page_of(rows, RawPageRow::file))
 }
 
 /// The same with the children of a directory, `""` being the root. The cost is that of the children listed: from each
@@ -588,10 +611,10 @@ pub async fn repo_facts_and_directory_page(
 }
 
 /// The child of a directory in which a file is, at whatever depth.
-fn child_of(prefix: &str, file: TreeRow) -> DirectoryRow {
-    match file.path[prefix.len()..].split_once('/') {
-        None => DirectoryRow::File(file),
-        Some((name, _)) => DirectoryRow::Directory(format!("{prefix}{name}")),
+fn child_of(prefix: &str, row: RawPageRow) -> Option<DirectoryRow> {
+    match row.path.as_deref()?.strip_prefix(prefix)?.split_once('/') {
+        None => row.file().map(DirectoryRow::File),
+        Some((name, _)) => Some(DirectoryRow::Directory(format!("{prefix}{name}"))),
     }
 }
 

@@ -148,7 +148,7 @@ pub async fn list_verdicts(
         WHERE v.repo_id = $1
             AND ($2::text IS NULL OR b.name = $2)
             AND ($3::text IS NULL OR v.outcome = $3)
-            AND ($4::uuid IS NULL OR v.id < $4)
+            AND v.id < coalesce($4::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
         ORDER BY v.id DESC
         LIMIT $5
         "#,
@@ -221,7 +221,7 @@ pub async fn stored_inputs(
         SELECT v.id, v.action, b.name AS branch, v.actor, v.outcome, v.input AS "input!", v.created_at
         FROM policy_verdicts v
         JOIN branches b ON b.id = v.branch_id
-        WHERE v.repo_id = $1 AND ($2::uuid IS NULL OR v.id < $2) AND v.input IS NOT NULL
+        WHERE v.repo_id = $1 AND v.id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AND v.input IS NOT NULL
         ORDER BY v.id DESC
         LIMIT $3
         "#,
@@ -260,8 +260,8 @@ pub async fn count_without_input(
         SELECT count(*) AS "count!" FROM policy_verdicts
         WHERE repo_id = $1
             AND input IS NULL
-            AND ($2::uuid IS NULL OR id < $2)
-            AND ($3::uuid IS NULL OR id >= $3)
+            AND id < coalesce($2::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
+            AND id >= coalesce($3::uuid, '00000000-0000-0000-0000-000000000000')
         "#,
         repo_id,
         before,

@@ -44,3 +44,17 @@ async fn replicas_that_start_together_wait_for_one_another() {
     let orgs: i64 = sqlx::query_scalar("SELECT count(*) FROM orgs").fetch_one(&pool).await.unwrap();
     assert_eq!(orgs, 1, "the first data was inserted once");
 }
+
+#[tokio::test]
+async fn a_server_of_the_last_release_starts_beside_a_newer_schema() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of the next release', true, '', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    migrate(database.settings()).await.unwrap();
+}

@@ -7,21 +7,24 @@ use docstore_database::{
     commits::{chain, chain_of_branch, file_history, heads, log},
     lists::PageBounds,
     testing::TestDatabase,
-    trees::{PageQuery, repo_facts_and_directory_page, repo_facts_and_tree_page},
+    trees::{PageQuery, repo_facts_and_directory_page, repo_facts_and_tree_page, tree_point},
 };
 
 use crate::counted::{Counted, PAGE, fill, repo_id};
 
-const FILES: i64 = 4_000;
+const FILES: i64 = 20_000;
 const COMMITS: i64 = 40_000;
 /// A page of so many rows, however long.
 const WHOLE: PageBounds = PageBounds { rows: PAGE, bytes: i64::MAX };
 
 /// `default/default` stays empty. `default/long` has many commits of one file each; the branch `topic` was made at its
-/// head and changed half of the files since. All are in the directory `d`, but for one in `c`.
+/// head and changed a tenth of the files since; the branch `fresh`, whose number comes before that of `main`, has no commits.
+/// All are in the directory `d`, but for one in `c`.
 async fn long_history(pool: &Pool) {
     let statements = "
         INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/long', 'system' FROM orgs;
+        INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence)
+        SELECT id, 'fresh', 'system', {commits}, {commits} FROM repos WHERE name = 'default/long';
         INSERT INTO branches (repo_id, name, created_by, head_sequence)
         SELECT id, 'main', 'system', {commits} FROM repos WHERE name = 'default/long';
         INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence, floor_sequence)
@@ -34,7 +37,7 @@ async fn long_history(pool: &Pool) {
         SELECT n, b.repo_id, b.id, n - 1, 0, 0, 'm', 'a', now(), 1
         FROM branches b, generate_series(1, {commits}) n WHERE b.name = 'main' AND b.head_sequence > 0
         UNION ALL
-        SELECT {commits} + 1, b.repo_id, b.id, {commits}, {commits}, {commits}, 'm', 'a', now(), {files} / 2
+        SELECT {commits} + 1, b.repo_id, b.id, {commits}, {commits}, {commits}, 'm', 'a', now(), {files} / 10
         FROM branches b WHERE b.name = 'topic';
         INSERT INTO file_changes (branch_id, path, sequence, superseded_by, content_id, mode, change_id)
         SELECT b.id, 'd/' || lpad((n % {files})::text, 5, '0'), n, CASE WHEN n + {files} <= {commits} THEN n + {files} END,
@@ -46,7 +49,7 @@ async fn long_history(pool: &Pool) {
         UNION ALL
         SELECT b.id, 'd/' || lpad((2 * n)::text, 5, '0'), {commits} + 1, NULL, (SELECT min(id) FROM contents) + n, 33188,
             gen_random_uuid()
-        FROM branches b, generate_series(0, {files} / 2 - 1) n WHERE b.name = 'topic';
+        FROM branches b, generate_series(0, {files} / 10 - 1) n WHERE b.name = 'topic';
         ANALYZE;
     ";
     fill(pool, statements, &[("commits", COMMITS), ("files", FILES)]).await;
@@ -84,6 +87,18 @@ async fn a_page_of_a_tree_costs_the_page() {
         let what = format!("a directory that ends before the tree does, of {what}");
         counted.assert_cheap(&what, children.entries.len(), expected.min(1)).await;
     }
+}
+
+#[tokio::test]
+async fn a_point_of_a_branch_without_commits_costs_no_others() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    long_history(&pool).await;
+    let repo_id = repo_id(&pool, "default/long").await;
+    let mut counted = Counted::begin(&pool).await;
+    let point = tree_point(&mut *counted.transaction, repo_id, "fresh", Some(1)).await.unwrap().unwrap();
+    assert_eq!(point.base_sequence, 1);
+    counted.assert_cheap("a point of a branch without commits", 1, 1).await;
 }
 
 #[tokio::test]
@@ -126,7 +141,7 @@ async fn a_commit_costs_what_it_changes() {
         .fetch_one(&mut *counted.transaction)
         .await
         .unwrap();
-    counted.assert_cheap("a commit", usize::try_from(superseded).unwrap(), CHANGES).await;
+    counted.assert_cheap_write("a commit", usize::try_from(superseded).unwrap(), CHANGES).await;
 }
 
 #[tokio::test]
@@ -145,6 +160,18 @@ async fn a_page_of_a_log_or_a_chain_costs_the_page() {
         let page = chain_of_branch(&mut *counted.transaction, repo_id, branch, 1, COMMITS * 2, WHOLE).await.unwrap();
         counted.assert_cheap(&format!("chain of {branch}"), page.len(), expected).await;
     }
+    // A range ends where it ends, however much comes after it.
+    let mut counted = Counted::begin(&pool).await;
+    let page = chain_of_branch(&mut *counted.transaction, long, "main", 1, 3, WHOLE).await.unwrap();
+    counted.assert_cheap("the beginning of the chain of main", page.len(), 3).await;
+    let mut counted = Counted::begin(&pool).await;
+    let heads_of_long = heads(&mut *counted.transaction, long).await.unwrap();
+    let page = chain(&mut *counted.transaction, long, &heads_of_long, 1, 3, WHOLE).await.unwrap();
+    counted.assert_cheap("the beginning of the chain", page.len(), 3).await;
+    // Behind a place there is what comes behind it, however much came before.
+    let mut counted = Counted::begin(&pool).await;
+    let page = log(&mut *counted.transaction, long, "main", Some(COMMITS / 2), WHOLE).await.unwrap();
+    counted.assert_cheap("the middle of the log", page.len(), PAGE).await;
     for (repo_id, expected) in [(long, PAGE), (empty, 0)] {
         let mut counted = Counted::begin(&pool).await;
         let heads = heads(&mut *counted.transaction, repo_id).await.unwrap();
@@ -154,4 +181,13 @@ async fn a_page_of_a_log_or_a_chain_costs_the_page() {
     let mut counted = Counted::begin(&pool).await;
     let page = file_history(&mut *counted.transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
     counted.assert_cheap("history of a file", page.len(), COMMITS / FILES).await;
+    // What a rebase replaced is behind the floor.
+    sqlx::query("UPDATE branches SET floor_sequence = head_sequence WHERE name = 'main' AND repo_id = $1")
+        .bind(long)
+        .execute(pool.sqlx())
+        .await
+        .unwrap();
+    let mut counted = Counted::begin(&pool).await;
+    let page = log(&mut *counted.transaction, long, "main", None, WHOLE).await.unwrap();
+    counted.assert_cheap("log above a floor", page.len(), 0).await;
 }

@@ -4,12 +4,13 @@ use chrono::{DateTime, Utc};
 use docstore_database::{
     access::facts_of_identity,
     agents::list_agents,
+    event_log::audit_page,
     subscriptions::{Whose, list_subscriptions},
     testing::TestDatabase,
     tokens::{OfOwner, list_tokens},
 };
 
-use crate::counted::{Counted, fill};
+use crate::counted::{Counted, PAGE, fill, repo_id};
 
 const OTHERS: i64 = 5_000;
 const ME: &str = "me@example.com";
@@ -61,4 +62,30 @@ async fn what_is_ones_own_is_found_without_everybody_elses() {
     let whose = Whose { person: Some(ME), created_by: None, repos: None };
     let subscriptions = list_subscriptions(&mut *counted.transaction, whose, None, None, now).await.unwrap();
     counted.assert_cheap("subscriptions", subscriptions.len(), 1).await;
+}
+
+#[tokio::test]
+async fn the_trail_of_a_quiet_repo_is_found_without_what_happened_elsewhere() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    let statements = "
+        INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/busy', 'system' FROM orgs;
+        INSERT INTO event_log (event_id, subject, repo_id, type, payload, audit, position)
+        SELECT gen_random_uuid(), r.name, r.id, 't', '{}', true, CASE r.name WHEN 'default/busy' THEN n + 1 ELSE 1 END
+        FROM repos r, generate_series(1, {others}) n WHERE r.name = 'default/busy' OR n = 1;
+        ANALYZE;
+    ";
+    fill(&pool, statements, &[("others", OTHERS)]).await;
+    let (quiet, busy) = (repo_id(&pool, "default/default").await, repo_id(&pool, "default/busy").await);
+    for (repo_id, before, expected) in [
+        (Some(quiet), None, 1),
+        (Some(busy), Some(OTHERS / 2), PAGE),
+        (None, None, PAGE),
+        (None, Some(OTHERS / 2), PAGE),
+    ] {
+        let mut counted = Counted::begin(&pool).await;
+        let page = audit_page(&mut *counted.transaction, repo_id, before, PAGE).await.unwrap();
+        assert!(page.is_sorted_by(|newer, older| newer.0 > older.0));
+        counted.assert_cheap(&format!("the trail of {repo_id:?} before {before:?}"), page.len(), expected).await;
+    }
 }

@@ -126,6 +126,48 @@ async fn the_children_of_a_directory_are_listed() {
 }
 
 #[tokio::test]
+async fn a_wide_directory_is_listed_with_its_subdirectories_in_between() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    // Runs of files of several lengths, up to more than a page, with one or more subdirectories behind each.
+    let mut files: Vec<String> = Vec::new();
+    let mut expected: Vec<String> = Vec::new();
+    for run in [0, 1, 2, 5, 21, 90] {
+        for file in 0..run {
+            files.push(format!("wide/{run:02}/in/a/{file}"));
+            expected.push(format!("wide/{run:02}-{file:02}"));
+        }
+        files.push(format!("wide/{run:02}z/deep/er"));
+        files.push(format!("wide/{run:02}z/deeper"));
+        expected.extend([format!("wide/{run:02}"), format!("wide/{run:02}z")]);
+    }
+    files.extend(expected.iter().filter(|path| path.contains('-')).cloned());
+    files.extend(["wide/00/in", "wide-", "widf"].map(str::to_owned));
+    expected.sort_by_key(|path| if path.contains('-') { path.clone() } else { format!("{path}/") });
+    let changes: Vec<(&str, Option<&str>)> = files.iter().map(|path| (path.as_str(), Some("x"))).collect();
+    commit(&me, REPO, "main", &changes).await;
+    branch(&me, REPO, "topic").await;
+    commit(&me, REPO, "topic", &[("wide/90-45", None), ("wide/20-new", Some("x"))]).await;
+    let mut on_topic = expected.clone();
+    on_topic.retain(|path| path != "wide/90-45");
+    on_topic.insert(on_topic.iter().position(|path| path.as_str() > "wide/20-new").unwrap(), "wide/20-new".to_owned());
+    for (branch, expected) in [("main", &expected), ("topic", &on_topic)] {
+        for limit in [1, 2, 3, 7, 22, 90, 1000] {
+            let mut seen: Vec<String> = Vec::new();
+            loop {
+                let after = seen.last().cloned().unwrap_or_default();
+                let page = tree(&me, &format!("branch={branch}&dir=wide&limit={limit}&after={after}")).await;
+                if page.is_empty() {
+                    break;
+                }
+                seen.extend(page);
+            }
+            assert_eq!(&seen, expected, "pages of {limit} on {branch}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_tree_of_the_past_stays_what_it_was() {
     let app = TestApp::start().await;
     let me = app.admin();
