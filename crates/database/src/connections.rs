@@ -2,13 +2,14 @@
 //!
 //! sqlx's own pool asks the database for a sign of life each time a connection comes back, because it cannot know in
 //! which state a cancelled query left it. That is a second round trip for every query. Here a connection whose work ended
-//! in order rests on a stack and is taken from there as it is; one whose work was cancelled, failed or was rolled back
+//! in order rests here and is taken as it is, the latest one first; one whose work was cancelled, failed or was rolled back
 //! goes back to sqlx's pool, which tries it out. Connections that rested for a while are tried out too.
 
 use std::{
+    collections::VecDeque,
     fmt,
     ops::{Deref, DerefMut},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -32,14 +33,26 @@ const TRUSTED_REST: Duration = Duration::from_millis(500);
 
 /// A pool of connections to the database. Clones share it. A reference to it runs single queries.
 #[derive(Clone)]
-pub struct Pool(Arc<Inner>);
+pub struct Pool {
+    shared: Arc<Shared>,
+    end: End,
+}
 
-struct Inner {
+struct Shared {
     connections: sqlx::PgPool,
-    resting: Mutex<Vec<Resting>>,
+    resting: Mutex<VecDeque<Resting>>,
     permits: Arc<Semaphore>,
     connections_max: u32,
     acquire_timeout: Duration,
+}
+
+/// From which end of those that rest a connection is taken, and where it comes back to. A backend that has just run the same
+/// statements finds plans and rows in the caches of the processor; from one stack for all, requests and what goes on behind
+/// them would take each other's.
+#[derive(Clone, Copy)]
+enum End {
+    Requests,
+    Background,
 }
 
 struct Resting {
@@ -52,7 +65,15 @@ impl Pool {
         // One connection is the event listener's for good.
         let permits = usize::try_from(connections_max).unwrap_or(usize::MAX).saturating_sub(1).max(1);
         let permits = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
-        Self(Arc::new(Inner { connections, resting: Mutex::default(), permits, connections_max, acquire_timeout }))
+        let shared = Shared { connections, resting: Mutex::default(), permits, connections_max, acquire_timeout };
+        Self { shared: Arc::new(shared), end: End::Requests }
+    }
+
+    /// The same pool for what goes on behind the requests and for nobody who waits: it takes the connections that requests
+    /// have used least lately.
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self { end: End::Background, ..self.clone() }
     }
 
     /// A connection, for several queries in a row.
@@ -66,19 +87,19 @@ impl Pool {
     /// The pool of sqlx underneath, for what insists on one, such as a listener.
     #[must_use]
     pub fn sqlx(&self) -> &sqlx::PgPool {
-        &self.0.connections
+        &self.shared.connections
     }
 
     /// Closes all connections; whoever still asks for one is refused.
     pub async fn close(&self) {
-        self.0.permits.close();
-        self.0.resting.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        self.0.connections.close().await;
+        self.shared.permits.close();
+        self.resting().clear();
+        self.shared.connections.close().await;
     }
 
     async fn take(&self) -> Result<Connection, sqlx::Error> {
-        let acquire = Arc::clone(&self.0.permits).acquire_owned();
-        let permit = match tokio::time::timeout(self.0.acquire_timeout, acquire).await {
+        let acquire = Arc::clone(&self.shared.permits).acquire_owned();
+        let permit = match tokio::time::timeout(self.shared.acquire_timeout, acquire).await {
             Ok(Ok(permit)) => permit,
             Ok(Err(_)) => return Err(sqlx::Error::PoolClosed),
             Err(_) => return Err(sqlx::Error::PoolTimedOut),
@@ -94,18 +115,35 @@ impl Pool {
                 _permit: permit,
             });
         }
-        let connection = self.0.connections.acquire().await?;
+        let connection = self.shared.connections.acquire().await?;
         Ok(Connection { connection: Some(connection), in_order: false, pool: self.clone(), _permit: permit })
     }
 
     fn rested(&self) -> Option<Resting> {
-        self.0.resting.lock().unwrap_or_else(PoisonError::into_inner).pop()
+        let mut resting = self.resting();
+        match self.end {
+            End::Requests => resting.pop_back(),
+            End::Background => resting.pop_front(),
+        }
+    }
+
+    fn rest(&self, connection: PoolConnection<Postgres>) {
+        let rested = Resting { connection, since: Instant::now() };
+        let mut resting = self.resting();
+        match self.end {
+            End::Requests => resting.push_back(rested),
+            End::Background => resting.push_front(rested),
+        }
+    }
+
+    fn resting(&self) -> MutexGuard<'_, VecDeque<Resting>> {
+        self.shared.resting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("connections_max", &self.0.connections_max).finish_non_exhaustive()
+        f.debug_struct("Pool").field("connections_max", &self.shared.connections_max).finish_non_exhaustive()
     }
 }
 
@@ -145,12 +183,11 @@ impl Drop for Connection {
         // Dropped as it is, the connection goes back to sqlx's pool, which tries it out.
         if let Some(mut connection) = self.connection.take()
             && self.in_order
-            && !self.pool.0.permits.is_closed()
+            && !self.pool.shared.permits.is_closed()
         {
             // Otherwise each would keep for good what the largest statement and the largest row took that it ever had.
             connection.shrink_buffers();
-            let rested = Resting { connection, since: Instant::now() };
-            self.pool.0.resting.lock().unwrap_or_else(PoisonError::into_inner).push(rested);
+            self.pool.rest(connection);
         }
     }
 }
@@ -285,7 +322,7 @@ pub async fn begin_impatient(pool: &Pool) -> Result<Transaction> {
 async fn begin_alive(pool: &Pool, statement: Option<&'static str>) -> Result<Transaction> {
     let statement = statement.map(SqlStr::from_static);
     // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
-    for _ in 0..pool.0.connections_max {
+    for _ in 0..pool.shared.connections_max {
         match begin_with(pool, statement.clone()).await {
             Ok(transaction) => return Ok(transaction),
             Err(sqlx::Error::PoolTimedOut) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),

@@ -469,7 +469,7 @@ macro_rules! facts_and_directory {
                     SELECT
                         CASE
                             WHEN seen.below IS NOT NULL
-                            THEN $7 || split_part(substr(seen.paths[seen.below], length($7) + 1), '/', 1) || '0'
+                            THEN $7 || split_part(seen.paths[seen.below], '/', $8) || '0'
                             WHEN seen.number = seen.room THEN seen.paths[seen.number] || chr(1)
                         END,
                         CASE WHEN seen.below IS NULL THEN 4 * step.room ELSE 1 END,
@@ -483,7 +483,7 @@ macro_rules! facts_and_directory {
                             array_agg(f.path) AS paths, array_agg(f.content_id) AS content_ids, array_agg(f.mode) AS modes,
                             count(*)::integer AS number, least(step.room, $5 - step.children) AS room,
                             -- The first one in a subdirectory.
-                            array_position(array_agg(strpos(substr(f.path, length($7) + 1), '/') > 0), true) AS below
+                            array_position(array_agg(split_part(f.path, '/', $8 + 1) <> ''), true) AS below
                         FROM "# + $($files)+ + r#" step.next, $6, least(step.room, $5 - step.children)) f
                     ) seen
                     WHERE step.next IS NOT NULL AND step.children < $5 AND seen.number > 0
@@ -491,7 +491,7 @@ macro_rules! facts_and_directory {
                 SELECT
                     child.path,
                     -- Of a subdirectory nothing is shown but its name.
-                    CASE WHEN strpos(substr(child.path, length($7) + 1), '/') = 0 THEN child.content_id END AS content_id,
+                    CASE WHEN split_part(child.path, '/', $8 + 1) = '' THEN child.content_id END AS content_id,
                     child.mode
                 FROM step
                 CROSS JOIN LATERAL unnest(step.paths, step.content_ids, step.modes)
@@ -568,6 +568,8 @@ pub async fn repo_facts_and_directory_page(
 ) -> Result<Option<(RepoFacts, Option<Page<DirectoryRow>>)>> {
     let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
     let before = (!directory.is_empty()).then(|| behind_directory(directory));
+    // Which part of their paths the names of the children are.
+    let depth = i32::try_from(prefix.split('/').count()).unwrap_or(i32::MAX);
     let after = query.after.trim_end_matches('/');
     let after_directory = after != query.after;
     let rows = if query.is_head_of_main() {
@@ -583,6 +585,7 @@ pub async fn repo_facts_and_directory_page(
             query.limit,
             before,
             prefix,
+            depth,
         )
         .fetch_all(executor)
         .await?
@@ -590,7 +593,7 @@ pub async fn repo_facts_and_directory_page(
         facts_and_directory!(
             ["SELECT r.*, p.*
                 FROM repo_facts($1, $2) r
-                LEFT JOIN LATERAL tree_point(r.repo_id, $8, $9) p ON true"],
+                LEFT JOIN LATERAL tree_point(r.repo_id, $9, $10) p ON true"],
             ["tree_files(
                     found.branch_id, found.main_id, found.base_sequence, found.floor_sequence, found.upto_sequence,
                     found.is_head,"],
@@ -601,6 +604,7 @@ pub async fn repo_facts_and_directory_page(
             query.limit,
             before,
             prefix,
+            depth,
             query.branch,
             query.at,
         )

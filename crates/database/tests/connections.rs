@@ -91,3 +91,24 @@ async fn who_waits_too_long_is_told_that_the_database_is_not_available() {
     held.done();
     pool.acquire().await.unwrap().done();
 }
+
+#[tokio::test]
+async fn requests_and_what_goes_on_behind_them_each_find_the_connection_that_they_had() {
+    let database = TestDatabase::create().await;
+    let mut settings = database.settings().clone();
+    settings.connections_max = 4;
+    let requests = connect(&settings).await.unwrap();
+    let background = requests.in_background();
+    let backend = "SELECT pg_backend_pid()::bigint";
+    // Two are open at once, and the request's is given back first.
+    let (a_request, behind_it) = (begin(&requests).await.unwrap(), begin(&background).await.unwrap());
+    commit(a_request).await.unwrap();
+    commit(behind_it).await.unwrap();
+    let (of_requests, of_background) = (number(&requests, backend).await, number(&background, backend).await);
+    assert_ne!(of_requests, of_background);
+    for _ in 0..3 {
+        assert_eq!(number(&background, backend).await, of_background);
+        assert_eq!(number(&requests, backend).await, of_requests);
+        assert_eq!(number(&requests, backend).await, of_requests);
+    }
+}

@@ -65,7 +65,7 @@ impl Server {
         docstore_database::migrate(&settings.database).await?;
         let pool = docstore_database::connect(&settings.database).await?;
         let blobs = BlobStore::open(settings.blobs.clone()).await?;
-        let events = Events::start(pool.clone(), &settings.events, shutdown.wait_owned()).await?;
+        let events = Events::start(pool.in_background(), &settings.events, shutdown.wait_owned()).await?;
         let wake = events.wake.clone();
         let committed = Arc::new(Notify::new());
         let commits = committed.clone();
@@ -115,6 +115,7 @@ impl Server {
         let router = observe(router, Observer::default());
         let mut tasks = Tasks::new(shutdown.clone());
         let interval = settings.maintenance_interval;
+        let operations = operations.in_background();
         let merging = operations.clone();
         tasks.spawn("webhooks", {
             let (operations, hub) = (operations.clone(), events.hub.clone());

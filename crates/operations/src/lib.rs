@@ -119,10 +119,10 @@ pub type OnCommit = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone)]
 pub struct Operations {
     inner: Arc<Inner>,
+    pool: Pool,
 }
 
 struct Inner {
-    pool: Pool,
     blobs: BlobStore,
     limits: Limits,
     global_admin: Option<Identity>,
@@ -167,8 +167,8 @@ impl Operations {
     pub fn new(parts: Parts) -> Self {
         let Parts { pool, blobs, limits, global_admin, clock, random, on_commit, evaluator, webhooks, secrets } = parts;
         Self {
+            pool,
             inner: Arc::new(Inner {
-                pool,
                 blobs,
                 limits,
                 global_admin,
@@ -185,6 +185,12 @@ impl Operations {
         }
     }
 
+    /// The same for what goes on behind the requests: see [`Pool::in_background`].
+    #[must_use]
+    pub fn in_background(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), pool: self.pool.in_background() }
+    }
+
     /// The bounds in force.
     #[must_use]
     pub fn limits(&self) -> &Limits {
@@ -192,7 +198,7 @@ impl Operations {
     }
 
     pub(crate) fn pool(&self) -> &Pool {
-        &self.inner.pool
+        &self.pool
     }
 
     pub(crate) fn blobs(&self) -> &BlobStore {
