@@ -156,48 +156,57 @@ pub async fn file_history(
     branch: &str,
     path: &str,
     before: Option<i64>,
-    limit: i64,
+    page: PageBounds,
 ) -> Result<Vec<FileHistoryEntry>> {
     let rows = sqlx::query!(
         r#"
         SELECT
-            f.sequence AS "sequence!", content.version_id AS "version_id?", content.obliterated AS "obliterated?",
-            c.message, c.author, c.created_at
-        FROM tree_point($1, $2, NULL) p
-        CROSS JOIN LATERAL (
-            (
-                SELECT own.sequence, own.content_id
-                FROM file_changes own
-                WHERE own.branch_id = p.branch_id
-                    AND own.path = $3
-                    AND own.sequence > p.floor_sequence
-                    AND own.sequence < coalesce($4, 9223372036854775807)
-                ORDER BY own.sequence DESC
-                LIMIT $5
-            )
-            UNION ALL
-            (
-                SELECT under.sequence, under.content_id
-                FROM file_changes under
-                WHERE p.branch_id <> p.main_id
-                    AND under.branch_id = p.main_id
-                    AND under.path = $3
-                    AND under.sequence <= p.base_sequence
-                    AND under.sequence < coalesce($4, 9223372036854775807)
-                ORDER BY under.sequence DESC
-                LIMIT $5
-            )
-        ) f
-        JOIN commits c ON c.sequence = f.sequence
-        LEFT JOIN contents content ON content.id = f.content_id
-        ORDER BY f.sequence DESC
-        LIMIT $5
+            page.sequence AS "sequence!", content.version_id AS "version_id?", content.obliterated AS "obliterated?",
+            page.message AS "message!", page.author AS "author!", page.created_at AS "created_at!: DateTime<Utc>"
+        FROM (
+            SELECT
+                f.sequence, f.content_id, c.message, c.author, c.created_at,
+                sum(octet_length(c.message))
+                    OVER (ORDER BY f.sequence DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before
+            FROM tree_point($1, $2, NULL) p
+            CROSS JOIN LATERAL (
+                (
+                    SELECT own.sequence, own.content_id
+                    FROM file_changes own
+                    WHERE own.branch_id = p.branch_id
+                        AND own.path = $3
+                        AND own.sequence > p.floor_sequence
+                        AND own.sequence < coalesce($4, 9223372036854775807)
+                    ORDER BY own.sequence DESC
+                    LIMIT $5
+                )
+                UNION ALL
+                (
+                    SELECT under.sequence, under.content_id
+                    FROM file_changes under
+                    WHERE p.branch_id <> p.main_id
+                        AND under.branch_id = p.main_id
+                        AND under.path = $3
+                        AND under.sequence <= p.base_sequence
+                        AND under.sequence < coalesce($4, 9223372036854775807)
+                    ORDER BY under.sequence DESC
+                    LIMIT $5
+                )
+            ) f
+            JOIN commits c ON c.sequence = f.sequence
+            ORDER BY f.sequence DESC
+            LIMIT $5
+        ) page
+        LEFT JOIN contents content ON content.id = page.content_id
+        WHERE coalesce(bytes_before, 0) < $6::bigint
+        ORDER BY page.sequence DESC
         "#,
         repo_id,
         branch,
         path,
         before,
-        limit,
+        page.rows,
+        page.bytes,
     )
     .fetch_all(executor)
     .await?;

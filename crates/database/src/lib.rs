@@ -59,4 +59,4 @@ pub mod verdicts;
 
 pub use connections::{Connection, Pool, Transaction, begin, begin_impatient, begin_snapshot, commit};
 pub use error::{CommitError, Error, Result};
-pub use pool::{Settings, VARIABLES, connect, migrate, migrator, ping};
+pub use pool::{MigrateError, Settings, VARIABLES, connect, migrate, migrator, ping};

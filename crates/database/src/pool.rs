@@ -8,14 +8,14 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
-use crate::{Pool, Result};
+use crate::{Error, Pool, Result};
 
 /// The variables that this crate reads.
 pub const VARIABLES: &[Variable] = &[
     Variable::new(
         "DATABASE_URL",
         "",
-        "PostgreSQL 15 or newer, as `postgres://user:password@host:port/database`. Required.",
+        "PostgreSQL 15 or newer with the encoding UTF8, as `postgres://user:password@host:port/database`. Required.",
     ),
     Variable::new("DOCSTORE_DATABASE_CONNECTIONS", "20", "The most connections that one process opens."),
     Variable::new(
@@ -124,21 +124,50 @@ pub fn migrator() -> Migrator {
     sqlx::migrate!("../../migrations")
 }
 
-/// Brings the schema up to date. Replicas that start together wait for one another on an advisory lock.
-///
-/// Steps that a newer binary made are left alone.
+/// The oldest PostgreSQL whose statements are used.
+const POSTGRES_VERSION_MIN: i32 = 15;
+
+/// Why a database cannot be brought up to date.
+#[derive(Debug, thiserror::Error)]
+pub enum MigrateError {
+    /// It cannot be reached, or asked.
+    #[error("the database does not answer")]
+    Unanswered(#[from] Error),
+    /// It is too old.
+    #[error("the database is PostgreSQL {0}; {POSTGRES_VERSION_MIN} or newer is needed")]
+    TooOld(String),
+    /// Its texts are no UTF-8: paths would be compared and cut as something else.
+    #[error("the database's encoding is {0}; create it anew with ENCODING 'UTF8'")]
+    Encoding(String),
+    /// A step failed, or one that was made is not the one that this binary knows.
+    #[error(transparent)]
+    Step(#[from] sqlx::migrate::MigrateError),
+}
+
+/// Brings the schema up to date. Replicas that start together wait for one another on an advisory lock. Steps that a newer
+/// binary made are left alone.
 ///
 /// # Errors
-/// When a migration fails, or one that was made is not the one that this binary knows.
-pub async fn migrate(settings: &Settings) -> Result<(), sqlx::migrate::MigrateError> {
+/// See [`MigrateError`].
+pub async fn migrate(settings: &Settings) -> Result<(), MigrateError> {
     // A migration may take longer than any request: its own connection, without the statement limit.
-    let options = settings
-        .connect_options()
-        .map_err(|error| sqlx::migrate::MigrateError::Source(Box::new(error)))?
-        .options([("statement_timeout", "0")]);
-    let mut connection = options.connect().await?;
+    let options = settings.connect_options()?.options([("statement_timeout", "0")]);
+    let mut connection = options.connect().await.map_err(Error::from)?;
+    let (version, number, encoding): (String, i32, String) = sqlx::query_as(
+        "SELECT current_setting('server_version'), current_setting('server_version_num')::integer,
+            current_setting('server_encoding')",
+    )
+    .fetch_one(&mut connection)
+    .await
+    .map_err(Error::from)?;
+    if number / 10_000 < POSTGRES_VERSION_MIN {
+        return Err(MigrateError::TooOld(version));
+    }
+    if encoding != "UTF8" {
+        return Err(MigrateError::Encoding(encoding));
+    }
     // While a new version is rolled out, or taken back, old servers start beside the newer schema (migrations/README.md).
     migrator().set_ignore_missing(true).run(&mut connection).await?;
-    connection.close().await?;
+    connection.close().await.map_err(Error::from)?;
     Ok(())
 }

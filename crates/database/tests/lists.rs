@@ -47,6 +47,8 @@ async fn fill(pool: &Pool) -> i64 {
         "INSERT INTO commits (sequence, repo_id, branch_id, parent_sequence, base_sequence, floor_sequence, message, \
          author, created_at, file_count) \
          SELECT n, r.id, b.id, n - 1, 0, 0, repeat('x', 10), 'a@b', moment, 0 FROM rows, r, b",
+        "INSERT INTO file_changes (branch_id, path, sequence, superseded_by, mode, change_id) \
+         SELECT b.id, 'f', n, nullif(n, 7) + 1, 33188, gen_random_uuid() FROM rows, b",
         "UPDATE branches SET head_sequence = 7",
     ];
     for insert in said {
@@ -107,6 +109,9 @@ async fn lists(pool: &Pool, repo_id: i64, bounds: PageBounds) -> Vec<(Vec<String
         }),
         walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |before, page| {
             commits::log(pool, repo_id, "main", before, page)
+        }),
+        walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |before, page| {
+            commits::file_history(pool, repo_id, "main", "f", before, page)
         }),
         walk!(bounds, |row| (row.sequence.to_string(), row.sequence), |after, page| {
             commits::chain_of_branch(pool, repo_id, "main", after.unwrap_or(0) + 1, i64::MAX, page)

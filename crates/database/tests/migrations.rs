@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
-use docstore_database::{migrate, migrator, testing::TestDatabase};
+use docstore_database::{MigrateError, migrate, migrator, testing::TestDatabase};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::AssertSqlSafe;
 
 #[tokio::test]
 async fn every_step_goes_up_down_and_up_again() {
@@ -57,4 +59,20 @@ async fn a_server_of_the_last_release_starts_beside_a_newer_schema() {
     .await
     .unwrap();
     migrate(database.settings()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_database_of_another_encoding_is_refused_by_name() {
+    let database = TestDatabase::create().await;
+    let pool = database.pool().await;
+    let ours: String = sqlx::query_scalar("SELECT current_database()").fetch_one(&pool).await.unwrap();
+    let latin = format!("{ours}_latin");
+    let create = "TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'";
+    sqlx::query(AssertSqlSafe(format!("CREATE DATABASE {latin} {create}"))).execute(&pool).await.unwrap();
+    let mut settings = database.settings().clone();
+    settings.url = SecretString::from(settings.url.expose_secret().replace(&ours, &latin));
+    let refused = migrate(&settings).await.unwrap_err();
+    sqlx::query(AssertSqlSafe(format!("DROP DATABASE {latin} WITH (FORCE)"))).execute(&pool).await.unwrap();
+    assert!(matches!(refused, MigrateError::Encoding(_)), "{refused:?}");
+    assert_eq!(refused.to_string(), "the database's encoding is LATIN1; create it anew with ENCODING 'UTF8'");
 }

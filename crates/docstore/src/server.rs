@@ -25,7 +25,7 @@ use crate::{
 pub enum StartError {
     /// The schema cannot be brought up to date.
     #[error("the database cannot be migrated")]
-    Migrate(#[from] sqlx::migrate::MigrateError),
+    Migrate(#[from] docstore_database::MigrateError),
     /// The database does not answer.
     #[error("the database cannot be reached")]
     Database(#[from] docstore_database::Error),

@@ -340,7 +340,7 @@ impl Operations {
         }
     }
 
-    /// The history of a file, newest first.
+    /// A page of the history of a file, newest first: so many entries, or fewer when their messages are long.
     ///
     /// # Errors
     /// `BRANCH_NOT_FOUND`.
@@ -352,8 +352,8 @@ impl Operations {
         before: Option<i64>,
         limit: Option<i64>,
     ) -> Result<Vec<FileHistoryEntry>> {
-        let limit = self.limits().page(limit, 100);
-        let rows = commits::file_history(self.pool(), reader.repo_id(), branch, path, before, limit).await?;
+        let page = PageBounds { rows: self.limits().page(limit, 100), bytes: LIST_PAGE_BYTES };
+        let rows = commits::file_history(self.pool(), reader.repo_id(), branch, path, before, page).await?;
         if rows.is_empty() {
             self.require_branch(reader, branch).await?;
         }

@@ -3,10 +3,11 @@
 use std::{error::Error, time::Duration};
 
 use axum::{
-    body::Body,
+    BoxError,
+    body::{Body, HttpBody},
     response::{IntoResponse, Response},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use docstore_models::ErrorCode;
 use http::{HeaderMap, HeaderValue, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -101,8 +102,8 @@ pub fn wipe_body(body: Bytes) {
 /// # Errors
 /// When it is larger, too slow, or broken.
 pub async fn read_body(body: Body, limit: usize, within: Duration) -> Result<Bytes, BodyError> {
-    match tokio::time::timeout(within, Limited::new(body, limit).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
+    match tokio::time::timeout(within, put_together(Limited::new(body, limit), limit)).await {
+        Ok(Ok(body)) => Ok(body),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(BodyError::too_large(limit as u64)),
         Ok(Err(error)) => Err(BodyError::of(&*error)),
         Err(_) => {
@@ -112,9 +113,71 @@ pub async fn read_body(body: Body, limit: usize, within: Duration) -> Result<Byt
     }
 }
 
+/// The bytes of a body. One that comes in one piece stays that piece; any other goes, piece by piece, to memory that is as
+/// large as the body says it is: pieces that are kept and joined at the end would be there twice.
+async fn put_together(mut body: Limited<Body>, limit: usize) -> Result<Bytes, BoxError> {
+    let length = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
+    let Some(first) = next_piece(&mut body).await? else { return Ok(Bytes::new()) };
+    if body.is_end_stream() {
+        return Ok(first);
+    }
+    let mut whole = BytesMut::with_capacity(length.unwrap_or(0).min(limit));
+    whole.extend_from_slice(&first);
+    drop(first);
+    while let Some(piece) = next_piece(&mut body).await? {
+        whole.extend_from_slice(&piece);
+    }
+    Ok(whole.freeze())
+}
+
+/// The next bytes of a body, if there are more.
+async fn next_piece(body: &mut Limited<Body>) -> Result<Option<Bytes>, BoxError> {
+    while let Some(frame) = body.frame().await.transpose()? {
+        // What is no data are trailers, which nobody asked for.
+        if let Ok(piece) = frame.into_data() {
+            return Ok(Some(piece));
+        }
+    }
+    Ok(None)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::{
+        collections::VecDeque,
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use http_body::{Frame, SizeHint};
+
     use super::*;
+
+    /// A body in pieces, which says how long it is.
+    struct Pieces(VecDeque<Bytes>);
+
+    impl http_body::Body for Pieces {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Ready(self.0.pop_front().map(|piece| Ok(Frame::data(piece))))
+        }
+
+        fn size_hint(&self) -> SizeHint {
+            SizeHint::with_exact(self.0.iter().map(|piece| piece.len() as u64).sum())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_pieces_takes_its_length_once() {
+        let pieces: VecDeque<Bytes> = (0..100_u8).map(|piece| Bytes::from(vec![piece; 1000])).collect();
+        let expected: Vec<u8> = pieces.iter().flatten().copied().collect();
+        let body = read_body(Body::new(Pieces(pieces)), 1 << 20, Duration::from_secs(1)).await.unwrap();
+        assert_eq!(body, expected);
+        assert_eq!(body.try_into_mut().unwrap().capacity(), expected.len());
+    }
 
     #[tokio::test]
     async fn a_body_within_the_limit_is_read() {

@@ -179,7 +179,7 @@ async fn a_page_of_a_log_or_a_chain_costs_the_page() {
         counted.assert_cheap("chain", page.len(), expected).await;
     }
     let mut counted = Counted::begin(&pool).await;
-    let page = file_history(&mut *counted.transaction, long, "topic", "d/00001", None, PAGE).await.unwrap();
+    let page = file_history(&mut *counted.transaction, long, "topic", "d/00001", None, WHOLE).await.unwrap();
     counted.assert_cheap("history of a file", page.len(), COMMITS / FILES).await;
     // What a rebase replaced is behind the floor.
     sqlx::query("UPDATE branches SET floor_sequence = head_sequence WHERE name = 'main' AND repo_id = $1")

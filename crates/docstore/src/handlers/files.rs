@@ -209,7 +209,8 @@ fn content_disposition(disposition: &'static str, path: &str) -> HeaderValue {
 #[utoipa::path(get, path = "/repos/{repo}/-/file/{path}/history", tag = "files",
     params(("repo" = String, Path), ("path" = String, Path),
         ("branch" = Option<String>, Query, description = "The branch; `main` when absent"),
-        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent"),
+        ("limit" = Option<i64>, Query, description = "At most so many; 100 when absent. Fewer when messages are long: the \
+         list ends with an empty page"),
         ("after" = Option<i64>, Query, description = "The sequence of the last change seen")),
     responses((status = 200, content((FileHistoryAnswer = "application/json"), (Vec<u8> = "*/*")),
             headers(("ETag" = String), ("Accept-Ranges" = String, description = "Of a raw file named `history`"))),

@@ -90,9 +90,10 @@ async fn file_history(
         let left = limit - u32::try_from(entries.len()).unwrap_or(limit);
         let after = entries.last().map(|entry| entry.sequence);
         let page = repo.file_history(path, branch, left.min(PAGE), after).await?;
-        let full = page.len() >= left.min(PAGE) as usize;
+        // A page with fewer than asked for need not be the last one: its messages may be long.
+        let ended = page.is_empty();
         entries.extend(page);
-        if !full || entries.len() >= limit as usize {
+        if ended || entries.len() >= limit as usize {
             return Ok(entries);
         }
     }
