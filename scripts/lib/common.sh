@@ -52,11 +52,12 @@ apt_install() {
 
 compiles_c() { have cc && printf '#include <stdlib.h>\n' | cc -fsyntax-only -x c - 2>/dev/null; }
 
-# What a build needs beside Rust: a C compiler that also links (aws-lc-sys and zstd-sys hold C; neither needs cmake),
-# git, which importing calls, and certificates for cargo's downloads.
+# What a build needs beside Rust: a C compiler that also links (aws-lc-sys and zstd-sys hold C; neither needs cmake), make
+# for jemalloc, git, which importing calls, and certificates for cargo's downloads.
 need_build_tools() {
   local packages=()
   compiles_c || packages+=(gcc libc6-dev)
+  have make || packages+=(make)
   have git || packages+=(git)
   [ -e /etc/ssl/certs/ca-certificates.crt ] || ! have apt-get || packages+=(ca-certificates)
   [ ${#packages[@]} -eq 0 ] || apt_install "${packages[@]}"

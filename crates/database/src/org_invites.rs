@@ -92,7 +92,10 @@ pub async fn list_invites(
         WHERE org_id = $1
             AND accepted_at IS NULL
             AND expires_at > $2
-            AND (created_at, id) > (coalesce($3::timestamptz, '-infinity'), coalesce($4::uuid, '00000000-0000-0000-0000-000000000000'))
+            -- As for proposals.
+            AND (created_at, id) > (
+                coalesce($3::timestamptz, '-infinity'), coalesce($4::uuid, '00000000-0000-0000-0000-000000000000')
+            )
         ORDER BY created_at, id
         LIMIT $5
         "#,

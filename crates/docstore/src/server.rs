@@ -16,7 +16,7 @@ use crate::{
     own_host::keep_to_loopback,
     router::router,
     settings::Settings,
-    state::{AppState, BodyMemory},
+    state::{AppState, BodyMemory, State},
     streams::OpenStreams,
 };
 
@@ -98,7 +98,7 @@ impl Server {
             Some(Arc::new(StoredTokens::new(operations.clone()))),
         )?;
         let streams = OpenStreams::default();
-        let state = AppState {
+        let state = AppState::new(State {
             authenticator: authenticator.clone(),
             hub: events.hub.clone(),
             signer: settings.signer.clone(),
@@ -107,7 +107,7 @@ impl Server {
             body_memory: BodyMemory::new(settings.http.body_memory_bytes),
             streams: streams.clone(),
             operations: operations.clone(),
-        };
+        });
         let listener = bind(&settings.service).await?;
         let address = listener.local_addr()?;
         say_who_may_come(&authenticator, address);

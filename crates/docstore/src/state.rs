@@ -1,6 +1,6 @@
 //! What handlers work with.
 
-use std::sync::Arc;
+use std::{ops::Deref, sync::Arc};
 
 use axum::extract::FromRef;
 use docstore_auth::Authenticator;
@@ -11,9 +11,26 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{settings::HttpLimits, streams::OpenStreams};
 
-/// The state of the server; cheap to clone.
+/// The state of the server. axum clones it for each request and once more on the way, so it is one pointer.
 #[derive(Clone)]
-pub(crate) struct AppState {
+pub(crate) struct AppState(Arc<State>);
+
+impl AppState {
+    pub(crate) fn new(state: State) -> Self {
+        Self(Arc::new(state))
+    }
+}
+
+impl Deref for AppState {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+/// What [`AppState`] points to.
+pub(crate) struct State {
     pub(crate) operations: Operations,
     pub(crate) authenticator: Authenticator,
     pub(crate) hub: EventHub,
