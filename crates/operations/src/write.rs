@@ -38,6 +38,7 @@ impl IdempotencyKey {
 }
 
 /// A write that has begun.
+#[expect(clippy::large_enum_variant, reason = "it is taken apart where it comes back, and nearly always is a write")]
 pub(crate) enum Begun<T> {
     /// The same request was answered before; this is the answer.
     Before(T),
