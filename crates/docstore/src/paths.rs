@@ -108,8 +108,13 @@ pub(crate) fn without_secrets(path: &str) -> Option<String> {
     }
 }
 
+/// One segment. A name of one or two dots keeps its escapes: as it is it would be a step in the path and no name.
 fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
+    match text {
+        "." => "%2E".to_owned(),
+        ".." => "%2E%2E".to_owned(),
+        _ => utf8_percent_encode(text, SEGMENT).to_string(),
+    }
 }
 
 /// The path without empty, `.` and `..` segments, if it has any. Escaped ones are part of names.
@@ -174,6 +179,8 @@ mod tests {
             ("/repos/a/b/-/commit/7", "/repos/a%2Fb/-/commit/7"),
             ("/repos/a/b/-/archive/presign", "/repos/a%2Fb/-/archive/presign"),
             ("/repos/", "/repos/"),
+            ("/repos/%2e", "/repos/%2E"),
+            ("/repos/a/b/-/branch/%2e%2E", "/repos/a%2Fb/-/branch/%2E%2E"),
             ("/orgs/a%2Fb", "/orgs/a%2Fb"),
             ("/", "/"),
         ] {
