@@ -8,10 +8,11 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    Result,
-    branches::{BranchRow, LockedBranch},
+    CommitError, Error, Result,
+    branches::{BranchRow, LockedBranch, SeenBranch},
     contents::{ContentColumns, ContentHash, ContentRow, NewContent, call_off_deletions, hash_of, placing_contents},
     event_log::NewEvent,
+    idempotency::UsedKey,
 };
 
 /// Draws numbers for new commits, ascending. Drawn under the lock, they are higher than all numbers on the branch.
@@ -81,17 +82,25 @@ impl From<Option<i64>> for ChangedContent {
     }
 }
 
-/// What to append to one branch.
+/// What to append to one branch, which is locked already or is going to be by the statement.
 #[derive(Clone, Copy, Debug)]
-pub struct BranchAppend<'a> {
+pub struct BranchAppend<'a, Branch = LockedBranch> {
     /// The branch.
-    pub locked: &'a LockedBranch,
+    pub branch: &'a Branch,
     /// Where it starts from afterwards.
     pub footing: Footing,
     /// The commits, ascending.
     pub commits: &'a [NewCommit],
     /// The paths for which it matters what is in their way.
     pub created: &'a [&'a str],
+}
+
+impl<'a, Branch> BranchAppend<'a, Branch> {
+    /// The same for the branch as it was seen.
+    fn of_seen(&self, branch: &'a SeenBranch) -> BranchAppend<'a, SeenBranch> {
+        let Self { branch: _, footing, commits, created } = *self;
+        BranchAppend { branch, footing, commits, created }
+    }
 }
 
 /// What comes with the commits.
@@ -127,10 +136,10 @@ pub struct Footing {
 }
 
 impl Footing {
-    /// Where a locked branch starts from already, the next commit being behind its head.
+    /// Where a branch starts from already, the next commit being behind its head.
     #[must_use]
-    pub fn of(locked: &LockedBranch) -> Self {
-        let BranchRow { base_sequence, floor_sequence, head_sequence, .. } = locked.branch;
+    pub fn of(seen: &SeenBranch) -> Self {
+        let BranchRow { base_sequence, floor_sequence, head_sequence, .. } = seen.branch;
         Self { base_sequence, floor_sequence, parent_sequence: head_sequence }
     }
 }
@@ -146,38 +155,105 @@ pub async fn append_commits(
     connection: &mut PgConnection,
     repo_id: i64,
     branches: &[BranchAppend<'_>],
-    Brought { contents, events }: Brought<'_>,
+    brought: Brought<'_>,
 ) -> Result<Appended> {
-    let mut heads = HeadColumns::default();
-    let mut rows = CommitColumns::default();
-    let mut changes = ChangeColumns::default();
-    let mut in_the_way = Surroundings::default();
-    for append in branches {
-        let Some(last) = append.commits.last() else { continue };
-        let branch_id = append.locked.branch.id;
-        heads.push(branch_id, append.footing, last);
-        in_the_way.push(append.locked, append.created);
-        let mut parent = append.footing.parent_sequence;
-        // Among these commits a change supersedes the one before it on the same path.
-        let mut latest: HashMap<&str, usize> = HashMap::new();
-        for commit in append.commits {
-            rows.push(branch_id, append.footing, commit, parent);
-            parent = commit.sequence;
-            for change in &commit.changes {
-                let index = changes.push(branch_id, commit.sequence, change);
-                if let Some(before) = latest.insert(&change.path, index) {
-                    changes.superseded_by[before] = Some(commit.sequence);
-                    changes.is_first[index] = false;
-                }
+    let contents = ContentColumns::of(brought.contents.iter().copied());
+    let columns = Columns::of(branches.iter().map(|append| append.of_seen(append.branch)));
+    if columns.commits.sequence.is_empty() {
+        return Ok(Appended::default());
+    }
+    let found = append(connection, repo_id, &columns, &contents, brought.events, None).await?;
+    let mut appended = Appended::default();
+    let (mut requires_checks, mut keys) = (false, Vec::new());
+    for row in found {
+        appended.crowded = row.crowded;
+        requires_checks = row.requires_checks;
+        keys.extend(row.blob_key.clone());
+        appended.contents.extend(row.content());
+    }
+    call_off_deletions(connection, &contents, keys).await?;
+    if requires_checks {
+        for append in branches {
+            if let Some(last) = append.commits.last() {
+                expect_checks(connection, append.branch, last.sequence).await?;
             }
         }
     }
-    if rows.sequence.is_empty() {
-        return Ok(Appended::default());
+    Ok(appended)
+}
+
+/// The conditions of [`append_unmoved`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Conditions<'a> {
+    /// The contents that must not have been obliterated: all that the commits have.
+    pub hashes: &'a [ContentHash],
+    /// The keys that must not have been used, each once, with the answers that go under them.
+    pub answers: &'a [(UsedKey<'a>, String)],
+}
+
+/// The same as [`append_commits`] for small commits without blobs, in a transaction of its own that is this one statement:
+/// the branches are not locked before, but seen by [`look_at_branches`](crate::branches::look_at_branches), and nobody has said
+/// anything against the commits. Where they have moved since, or a condition does not hold, nothing happens. Answers the
+/// contents, in no order.
+///
+/// # Errors
+/// [`CommitError::Refused`] when nothing happened, with [`Error::Contention`](crate::Error::Contention) when it is not as it was
+/// seen; [`CommitError::Unknown`].
+pub async fn append_unmoved(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    branches: &[BranchAppend<'_, SeenBranch>],
+    brought: Brought<'_>,
+    conditions: Conditions<'_>,
+) -> Result<Vec<ContentRow>, CommitError> {
+    let contents = ContentColumns::of(brought.contents.iter().copied());
+    // What may be in the way was looked for before.
+    let columns = Columns::of(branches.iter().map(|append| BranchAppend { created: &[], ..*append }));
+    if columns.commits.sequence.is_empty() {
+        return Ok(Vec::new());
     }
-    let contents = ContentColumns::of(contents.iter().copied());
+    let appended = append(connection, repo_id, &columns, &contents, brought.events, Some(conditions)).await;
+    match appended.map_err(Error::from) {
+        Ok(found) => Ok(found.into_iter().filter_map(FoundContent::content).collect()),
+        Err(Error::Unavailable(source)) => Err(CommitError::Unknown(source)),
+        Err(error) => Err(CommitError::Refused(error)),
+    }
+}
+
+/// A row of what the statement answers: a content, and what is the same for all.
+struct FoundContent {
+    id: Option<i64>,
+    content_hash: Option<Vec<u8>>,
+    version_id: Option<Uuid>,
+    size: Option<i64>,
+    blob_key: Option<String>,
+    requires_checks: bool,
+    crowded: bool,
+}
+
+impl FoundContent {
+    fn content(self) -> Option<ContentRow> {
+        let hash = hash_of(&self.content_hash?);
+        Some(ContentRow { id: self.id?, hash, version_id: self.version_id?, size: self.size? })
+    }
+}
+
+/// The statement. With conditions it is a transaction, and locks the branches itself.
+async fn append(
+    connection: &mut PgConnection,
+    repo_id: i64,
+    Columns { heads, commits: rows, changes, around }: &Columns<'_>,
+    contents: &ContentColumns<'_>,
+    events: &[NewEvent],
+    conditions: Option<Conditions<'_>>,
+) -> Result<Vec<FoundContent>, sqlx::Error> {
     let events = crate::event_log::EventColumns::from(events);
-    let found = placing_contents!(
+    let locks = conditions.is_some();
+    let Conditions { hashes, answers } = conditions.unwrap_or_default();
+    let hashes: Vec<&[u8]> = hashes.iter().map(ContentHash::as_slice).collect();
+    let answers = AnswerColumns::of(answers);
+    placing_contents!(
+        FoundContent,
         repo_id,
         contents,
         r#",
@@ -251,19 +327,26 @@ pub async fn append_commits(
             EXISTS (SELECT 1 FROM required_checks r WHERE r.repo_id = $1) AS "requires_checks!",
             EXISTS (
                 SELECT 1
-                FROM unnest($42::bigint[], $43::text[], $44::text[]) AS asked (branch_id, low, high)
+                FROM unnest($42::integer[], $43::text[], $44::text[]) AS around (place, low, high)
+                -- On the branch and on `main`.
+                CROSS JOIN LATERAL (SELECT ($37::bigint[])[around.place + 1] UNION SELECT $45) layer (branch_id)
                 CROSS JOIN LATERAL (
-                    SELECT 1 FROM file_changes f
-                    WHERE f.branch_id = asked.branch_id
-                        AND f.path >= asked.low COLLATE "C"
-                        AND f.path <= asked.high COLLATE "C"
+                    SELECT FROM file_changes f
+                    WHERE f.branch_id = layer.branch_id
+                        AND f.path >= around.low COLLATE "C"
+                        AND f.path <= around.high COLLATE "C"
                     ORDER BY f.path
                     LIMIT 1
                 ) found
             ) AS "crowded!"
-        -- Also when nothing was placed, there is an answer.
-        FROM (SELECT) one
-        LEFT JOIN placed ON true
+        -- Before anything else. Also when nothing was placed, there is an answer.
+        FROM (
+            SELECT CASE
+                WHEN $46 THEN hold_unmoved($1, $37, $47, $38, $45 = ANY ($37), $48, $49, $50, $51, $52)
+                ELSE true
+            END AS held
+        ) one
+        LEFT JOIN placed ON one.held
         "#,
         &changes.branch_id,
         &changes.path as &[&str],
@@ -299,61 +382,79 @@ pub async fn append_commits(
         &heads.head_hash as &[&[u8]],
         &heads.base_sequence,
         &heads.floor_sequence,
-        &in_the_way.branch_id,
-        &in_the_way.low,
-        &in_the_way.high,
+        &around.place,
+        &around.low,
+        &around.high,
+        heads.main_id,
+        locks,
+        &heads.seen_head_sequence,
+        &hashes as &[&[u8]],
+        &answers.identity as &[&str],
+        &answers.key as &[&str],
+        &answers.request_hash as &[&[u8]],
+        &answers.answer as &[&str],
     )
-    .fetch_all(&mut *connection)
-    .await?;
-    let mut appended = Appended::default();
-    let (mut requires_checks, mut keys) = (false, Vec::new());
-    for row in found {
-        appended.crowded = row.crowded;
-        requires_checks = row.requires_checks;
-        if let (Some(id), Some(hash), Some(version_id), Some(size)) =
-            (row.id, row.content_hash, row.version_id, row.size)
-        {
-            appended.contents.push(ContentRow { id, hash: hash_of(&hash), version_id, size });
-        }
-        keys.extend(row.blob_key);
-    }
-    call_off_deletions(connection, &contents, keys).await?;
-    if requires_checks {
-        for append in branches {
-            if let Some(last) = append.commits.last() {
-                expect_checks(connection, append.locked, last.sequence).await?;
-            }
-        }
-    }
-    Ok(appended)
+    .fetch_all(connection)
+    .await
 }
 
-/// Where a file would be in the way of new ones: ranges of paths, both ends included, each on a branch.
+/// What is appended, in columns.
 #[derive(Default)]
-struct Surroundings {
-    branch_id: Vec<i64>,
-    low: Vec<String>,
-    high: Vec<String>,
+struct Columns<'a> {
+    heads: HeadColumns<'a>,
+    commits: CommitColumns<'a>,
+    changes: ChangeColumns<'a>,
+    around: Surroundings,
+}
+
+impl<'a> Columns<'a> {
+    fn of(branches: impl Iterator<Item = BranchAppend<'a, SeenBranch>>) -> Self {
+        let mut columns = Self::default();
+        for BranchAppend { branch: seen, footing, commits, created } in branches {
+            let Some(last) = commits.last() else { continue };
+            columns.around.push(columns.heads.branch_id.len().try_into().unwrap_or(i32::MAX), created);
+            columns.heads.push(seen, footing, last);
+            let mut parent = footing.parent_sequence;
+            // Among these commits a change supersedes the one before it on the same path.
+            let mut latest: HashMap<&str, usize> = HashMap::new();
+            for commit in commits {
+                columns.commits.push(seen.branch.id, footing, commit, parent);
+                parent = commit.sequence;
+                for change in &commit.changes {
+                    let index = columns.changes.push(seen.branch.id, commit.sequence, change);
+                    if let Some(before) = latest.insert(&change.path, index) {
+                        columns.changes.superseded_by[before] = Some(commit.sequence);
+                        columns.changes.is_first[index] = false;
+                    }
+                }
+            }
+        }
+        columns
+    }
+}
+
+/// Where a file would be in the way of new ones: ranges of paths, both ends included, each of somebody at a place.
+#[derive(Default)]
+pub(crate) struct Surroundings {
+    pub(crate) place: Vec<i32>,
+    pub(crate) low: Vec<String>,
+    pub(crate) high: Vec<String>,
 }
 
 impl Surroundings {
-    /// On the branch and on `main`.
-    fn push(&mut self, locked: &LockedBranch, created: &[&str]) {
+    pub(crate) fn push(&mut self, place: i32, created: &[&str]) {
         let directories: BTreeSet<&str> = created.iter().copied().flat_map(directories_of).collect();
-        let branches = [Some(locked.branch.id), Some(locked.main_id).filter(|main| *main != locked.branch.id)];
-        for branch_id in branches.into_iter().flatten() {
-            for directory in &directories {
-                self.range(branch_id, (*directory).to_owned(), (*directory).to_owned());
-            }
-            for path in created {
-                // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
-                self.range(branch_id, format!("{path}/"), format!("{path}0"));
-            }
+        for directory in directories {
+            self.range(place, directory.to_owned(), directory.to_owned());
+        }
+        for path in created {
+            // The character after the slash. A file that is called so is taken for one in the way, which costs a look.
+            self.range(place, format!("{path}/"), format!("{path}0"));
         }
     }
 
-    fn range(&mut self, branch_id: i64, low: String, high: String) {
-        self.branch_id.push(branch_id);
+    fn range(&mut self, place: i32, low: String, high: String) {
+        self.place.push(place);
         self.low.push(low);
         self.high.push(high);
     }
@@ -362,21 +463,9 @@ impl Surroundings {
 /// Notes which checks the new head of a locked branch has to have. A requirement is made while the repo is locked alone
 /// (`required_checks::require_check`), so all that were made before the lock are seen here and in [`append_commits`].
 async fn expect_checks(connection: &mut PgConnection, locked: &LockedBranch, head_sequence: i64) -> Result<()> {
-    sqlx::query!(
-        r#"
-        INSERT INTO check_runs (id, repo_id, branch_id, sequence, check_name, state, reporter)
-        SELECT DISTINCT ON (r.check_name) gen_random_uuid(), $1, $2, $3, r.check_name, 'expected', 'system'
-        FROM required_checks r
-        WHERE r.repo_id = $1 AND branch_matches($4, r.branch_pattern)
-        ON CONFLICT DO NOTHING
-        "#,
-        locked.repo_id,
-        locked.branch.id,
-        head_sequence,
-        locked.branch.name,
-    )
-    .execute(connection)
-    .await?;
+    sqlx::query!("SELECT expect_checks($1, $2, $3)::text AS done", locked.repo_id, locked.branch.id, head_sequence,)
+        .fetch_all(connection)
+        .await?;
     Ok(())
 }
 
@@ -387,7 +476,10 @@ pub(crate) fn directories_of(path: &str) -> impl Iterator<Item = &str> {
 
 #[derive(Default)]
 struct HeadColumns<'a> {
+    /// That of the repo.
+    main_id: i64,
     branch_id: Vec<i64>,
+    seen_head_sequence: Vec<i64>,
     head_sequence: Vec<i64>,
     head_hash: Vec<&'a [u8]>,
     base_sequence: Vec<i64>,
@@ -395,12 +487,35 @@ struct HeadColumns<'a> {
 }
 
 impl<'a> HeadColumns<'a> {
-    fn push(&mut self, branch_id: i64, footing: Footing, head: &'a NewCommit) {
-        self.branch_id.push(branch_id);
+    fn push(&mut self, seen: &SeenBranch, footing: Footing, head: &'a NewCommit) {
+        self.main_id = seen.main_id;
+        self.branch_id.push(seen.branch.id);
+        self.seen_head_sequence.push(seen.branch.head_sequence);
         self.head_sequence.push(head.sequence);
         self.head_hash.push(&head.commit_hash);
         self.base_sequence.push(footing.base_sequence);
         self.floor_sequence.push(footing.floor_sequence);
+    }
+}
+
+#[derive(Default)]
+struct AnswerColumns<'a> {
+    identity: Vec<&'a str>,
+    key: Vec<&'a str>,
+    request_hash: Vec<&'a [u8]>,
+    answer: Vec<&'a str>,
+}
+
+impl<'a> AnswerColumns<'a> {
+    fn of(answers: &'a [(UsedKey<'a>, String)]) -> Self {
+        let mut columns = Self::default();
+        for (key, answer) in answers {
+            columns.identity.push(key.identity);
+            columns.key.push(key.key);
+            columns.request_hash.push(key.request_hash);
+            columns.answer.push(answer);
+        }
+        columns
     }
 }
 

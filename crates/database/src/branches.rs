@@ -1,10 +1,14 @@
 //! Branches: their rows, and the lock that everything which moves a branch takes first.
 
+use std::ops::Deref;
+
 use chrono::{DateTime, Utc};
 use docstore_models::{Branch, BranchStatus};
 use sqlx::{PgConnection, PgExecutor};
 
-use crate::{Result, repos::REPO_LOCKS};
+use crate::{
+    Connection, Pool, Result, append::Surroundings, connections::Attempts, idempotency::UsedKey, repos::REPO_LOCKS,
+};
 
 /// A branch as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,28 +147,37 @@ pub async fn list_branches(
     Ok(rows.into_iter().map(BranchRow::from).collect())
 }
 
-/// A branch that is locked until the transaction ends, and the time of the lock.
-///
-/// Holding one is the proof that the branch cannot move; what appends commits asks for it.
+/// A branch as somebody saw it, and what a commit behind its head needs.
 #[derive(Clone, Debug)]
-pub struct LockedBranch {
+pub struct SeenBranch {
     /// The repo.
     pub repo_id: i64,
-    /// The branch as it is now.
+    /// The branch.
     pub branch: BranchRow,
-    /// The database's clock after the lock was taken: it rises along the branch, so commits carry it.
+    /// The database's clock after the branch was seen: it rises along the branch, so commits carry it.
     pub now: DateTime<Utc>,
-    /// A number for one new commit, drawn under the lock, if one was asked for.
-    pub next_sequence: Option<i64>,
+    /// Numbers for as many new commits as were asked for, ascending, drawn after the branch was seen.
+    pub sequences: Vec<i64>,
     /// The id of `main` of the repo.
     pub main_id: i64,
-    /// Whether it is `main` and known to be judged by no policy, neither of the repo nor of its org. When it is not, policies
-    /// have to be asked for.
-    pub ungoverned: bool,
 }
 
-/// A row of [`LockedBranch`], but for the repo.
-struct RawLocked {
+/// A branch that is locked until the transaction ends, seen under the lock.
+///
+/// Holding one is the proof that the branch cannot move; what appends commits in a transaction asks for it.
+#[derive(Clone, Debug)]
+pub struct LockedBranch(SeenBranch);
+
+impl Deref for LockedBranch {
+    type Target = SeenBranch;
+
+    fn deref(&self) -> &SeenBranch {
+        &self.0
+    }
+}
+
+/// A row of [`SeenBranch`], but for the repo.
+struct RawSeen {
     id: i64,
     name: String,
     head_sequence: i64,
@@ -175,14 +188,13 @@ struct RawLocked {
     draft: bool,
     auto_merge: bool,
     now: DateTime<Utc>,
-    next_sequence: Option<i64>,
+    sequences: Vec<i64>,
     main_id: i64,
-    ungoverned: bool,
 }
 
-impl RawLocked {
-    fn of_repo(self, repo_id: i64) -> LockedBranch {
-        let Self { now, next_sequence, main_id, ungoverned, .. } = self;
+impl RawSeen {
+    fn of_repo(self, repo_id: i64) -> SeenBranch {
+        let Self { now, sequences, main_id, .. } = self;
         let branch = RawBranch {
             id: self.id,
             name: self.name,
@@ -194,35 +206,13 @@ impl RawLocked {
             draft: self.draft,
             auto_merge: self.auto_merge,
         };
-        LockedBranch { repo_id, now, next_sequence, main_id, ungoverned, branch: branch.into() }
+        SeenBranch { repo_id, now, sequences, main_id, branch: branch.into() }
     }
 }
 
-/// A statement that locks the branches which its last part selects. The clock is read, and with the first argument a number
-/// for one commit is drawn, in an outer query, that is, after the wait for the lock; `ungoverned` is found out there as well.
-macro_rules! locking {
-    ($branches:literal, ungoverned: $ungoverned:literal, $($argument:expr),+ $(,)?) => {
-        sqlx::query_as!(
-            RawLocked,
-            r#"
-            SELECT
-                locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
-                locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
-                clock_timestamp() AS "now!",
-                CASE WHEN $1 THEN nextval('commit_sequence') END AS next_sequence,
-                CASE locked.name WHEN 'main' THEN locked.id
-                    ELSE (SELECT id FROM branches WHERE repo_id = $2 AND name = 'main' AND deleted_at IS NULL)
-                END AS "main_id!",
-            "# + $ungoverned + r#" AS "ungoverned!"
-            FROM (
-            "# + $branches + ") locked",
-            $($argument),+
-        )
-    };
-}
-
 /// Locks a branch, and keeps its repo from being removed. Whoever needs several locks `main` first. With `draw_sequence` it
-/// comes with a number for one commit.
+/// comes with a number for one commit. The clock is read and the number drawn in an outer query, that is, after the wait for the
+/// lock.
 ///
 /// # Errors
 /// When the database cannot answer.
@@ -232,73 +222,183 @@ pub async fn lock_branch(
     name: &str,
     draw_sequence: bool,
 ) -> Result<Option<LockedBranch>> {
-    let row = locking!(
+    let row = sqlx::query_as!(
+        RawSeen,
         r#"
-        SELECT * FROM branches
-        WHERE repo_id = $2
-            AND name = $3
-            AND deleted_at IS NULL
-            -- A lock is never null; it is taken before that of the row, which then looks again whether the branch is
-            -- still there.
-            AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
-        FOR NO KEY UPDATE
+        SELECT
+            locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
+            locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
+            clock_timestamp() AS "now!",
+            CASE WHEN $3 THEN ARRAY[nextval('commit_sequence')] ELSE '{}' END AS "sequences!",
+            CASE locked.name WHEN 'main' THEN locked.id
+                ELSE (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)
+            END AS "main_id!"
+        FROM (
+            SELECT * FROM branches
+            WHERE repo_id = $1
+                AND name = $2
+                AND deleted_at IS NULL
+                -- A lock is never null; it is taken before that of the row, which then looks again whether the branch is
+                -- still there.
+                AND pg_advisory_xact_lock_shared($4::bigint + repo_id) IS NOT NULL
+            FOR NO KEY UPDATE
+        ) locked
         "#,
-        ungoverned: r#"
-        CASE WHEN locked.name = 'main' THEN
-            -- What is looked at here was so when the statement began. Of the repo nothing has changed since if the head has
-            -- not moved while the lock was waited for; of the org it must not be long ago.
-            locked.head_sequence = (SELECT seen.head_sequence FROM branches seen WHERE seen.id = locked.id)
-            AND clock_timestamp() < statement_timestamp() + interval '10 ms'
-            AND NOT EXISTS (SELECT FROM repos r JOIN org_policies o ON o.org_id = r.org_id WHERE r.id = $2)
-            -- As in `policies_in_force`.
-            AND NOT EXISTS (
-                SELECT FROM file_changes f
-                WHERE f.branch_id = locked.id
-                    AND f.superseded_by IS NULL
-                    AND f.content_id IS NOT NULL
-                    AND f.path > '.docstore/policy/'
-                    AND f.path < '.docstore/policy0'
-                    AND f.path LIKE '%.rego'
-            )
-        ELSE false END
-        "#,
-        draw_sequence,
         repo_id,
         name,
+        draw_sequence,
         REPO_LOCKS,
     )
     .fetch_optional(connection)
     .await?;
-    Ok(row.map(|row| row.of_repo(repo_id)))
+    Ok(row.map(|row| LockedBranch(row.of_repo(repo_id))))
 }
 
-/// Locks those of the branches that nobody else has locked, as [`lock_branch`] does, but without waiting for any; in no
-/// order, each with a number for one commit. None is locked while the repo is being removed.
+/// A small commit that somebody wants to make.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted<'a> {
+    /// On which branch.
+    pub branch: &'a str,
+    /// The paths at which there is a file after it.
+    pub created: &'a [&'a str],
+    /// Under which key.
+    pub key: Option<UsedKey<'a>>,
+}
+
+/// What was seen of the branches on which somebody wants to commit.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// The branches that are active and do not merge by themselves, each once, with a number for each commit that is wanted on
+    /// it. `main` is among them only when no policy judges what comes to it, neither of the repo nor of its org.
+    pub branches: Vec<SeenBranch>,
+    /// Which commits there is something against, by their place: their key was used before, or a path may be a file and a
+    /// directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
+    pub opposed: Vec<i32>,
+}
+
+/// Looks at branches without locking them, for [`append_unmoved`](crate::append::append_unmoved): all that stands against the
+/// commits and does not go away by itself is found here, in one statement. Answers with the connection, which is alive.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn lock_free_branches(
-    connection: &mut PgConnection,
-    repo_id: i64,
-    names: &[&str],
-) -> Result<Vec<LockedBranch>> {
-    let rows = locking!(
-        r#"
-        SELECT b.*
-        FROM unnest($3::text[]) AS wanted (name)
-        JOIN branches b ON b.repo_id = $2 AND b.name = wanted.name COLLATE "C" AND b.deleted_at IS NULL
-        WHERE pg_try_advisory_xact_lock_shared($4::bigint + b.repo_id)
-        FOR NO KEY UPDATE OF b SKIP LOCKED
+pub async fn look_at_branches(pool: &Pool, repo_id: i64, wanted: &[Wanted<'_>]) -> Result<(Connection, Seen)> {
+    let names: Vec<&str> = wanted.iter().map(|wanted| wanted.branch).collect();
+    let mut around = Surroundings::default();
+    let mut keys = KeyColumns::default();
+    for (place, wanted) in (0..).zip(wanted) {
+        around.push(place, wanted.created);
+        if let Some(key) = wanted.key {
+            keys.push(place, key);
+        }
+    }
+    let mut attempts = Attempts::new(pool);
+    let (connection, rows) = loop {
+        let mut connection = attempts.connection().await?;
+        let rows = sqlx::query!(
+            r#"
+        WITH asked AS MATERIALIZED (
+            SELECT name, count(*) AS commits FROM unnest($2::text[]) AS asked (name) GROUP BY name
+        ),
+        main AS MATERIALIZED (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)
+        SELECT
+            b.id, b.name, b.head_sequence, b.base_sequence, b.floor_sequence, b.head_hash, b.status::text AS "status!",
+            b.draft, b.auto_merge, main.id AS "main_id!", clock_timestamp() AS "now!",
+            ARRAY(SELECT nextval('commit_sequence') FROM generate_series(1, asked.commits)) AS "sequences!",
+            ARRAY(
+                SELECT around.place
+                FROM unnest($3::integer[], $4::text[], $5::text[]) AS around (place, low, high)
+                -- On the branch and on `main`.
+                CROSS JOIN LATERAL (SELECT b.id UNION SELECT main.id) layer (branch_id)
+                CROSS JOIN LATERAL (
+                    SELECT FROM file_changes f
+                    WHERE f.branch_id = layer.branch_id
+                        AND f.path >= around.low COLLATE "C"
+                        AND f.path <= around.high COLLATE "C"
+                    ORDER BY f.path
+                    LIMIT 1
+                ) found
+                WHERE ($2::text[])[around.place + 1] = b.name COLLATE "C"
+            ) AS "crowded!",
+            ARRAY(
+                SELECT given.place
+                FROM unnest($6::integer[], $7::text[], $8::text[]) AS given (place, identity, key)
+                JOIN idempotency_keys k
+                    ON k.identity = given.identity COLLATE "C" AND k.key = given.key COLLATE "C"
+            ) AS "used!"
+        FROM asked
+        JOIN branches b ON b.repo_id = $1 AND b.name = asked.name COLLATE "C" AND b.deleted_at IS NULL
+        CROSS JOIN main
+        WHERE b.status = 'active'
+            AND NOT b.auto_merge
+            AND (
+                b.id <> main.id
+                OR (
+                    NOT EXISTS (SELECT FROM repos r JOIN org_policies o ON o.org_id = r.org_id WHERE r.id = $1)
+                    -- As in `policies_in_force`.
+                    AND NOT EXISTS (
+                        SELECT FROM file_changes f
+                        WHERE f.branch_id = b.id
+                            AND f.superseded_by IS NULL
+                            AND f.content_id IS NOT NULL
+                            AND f.path > '.docstore/policy/'
+                            AND f.path < '.docstore/policy0'
+                            AND f.path LIKE '%.rego'
+                    )
+                )
+            )
         "#,
-        ungoverned: "false",
-        true,
-        repo_id,
-        names as &[&str],
-        REPO_LOCKS,
-    )
-    .fetch_all(connection)
-    .await?;
-    Ok(rows.into_iter().map(|row| row.of_repo(repo_id)).collect())
+            repo_id,
+            &names as &[&str],
+            &around.place,
+            &around.low,
+            &around.high,
+            &keys.place,
+            &keys.identity as &[&str],
+            &keys.key as &[&str],
+        )
+        .fetch_all(&mut *connection)
+        .await;
+        match rows {
+            Ok(rows) => break (connection, rows),
+            Err(error) => attempts.failed(error)?,
+        }
+    };
+    let mut seen = Seen::default();
+    for row in rows {
+        seen.opposed.extend(row.crowded);
+        seen.opposed.extend(row.used);
+        let raw = RawSeen {
+            id: row.id,
+            name: row.name,
+            head_sequence: row.head_sequence,
+            base_sequence: row.base_sequence,
+            floor_sequence: row.floor_sequence,
+            head_hash: row.head_hash,
+            status: row.status,
+            draft: row.draft,
+            auto_merge: row.auto_merge,
+            now: row.now,
+            sequences: row.sequences,
+            main_id: row.main_id,
+        };
+        seen.branches.push(raw.of_repo(repo_id));
+    }
+    Ok((connection, seen))
+}
+
+#[derive(Default)]
+struct KeyColumns<'a> {
+    place: Vec<i32>,
+    identity: Vec<&'a str>,
+    key: Vec<&'a str>,
+}
+
+impl<'a> KeyColumns<'a> {
+    fn push(&mut self, place: i32, key: UsedKey<'a>) {
+        self.place.push(place);
+        self.identity.push(key.identity);
+        self.key.push(key.key);
+    }
 }
 
 /// Creates a branch at the head of `main` of a repo that is held. A taken name violates `branches_live_name`. Answers its base, or nothing

@@ -295,44 +295,59 @@ impl Drop for Transaction {
     }
 }
 
-async fn begin_with(pool: &Pool, statement: Option<SqlStr>) -> Result<Transaction, sqlx::Error> {
-    let mut connection = pool.take().await?;
-    PgTransactions::begin(&mut connection, statement).await?;
-    Ok(Transaction { connection: Some(connection) })
+/// Attempts at a first statement, which must have no effect when it fails: connections that died in the pool, as all do when
+/// the database restarts, are replaced without the caller noticing.
+pub(crate) struct Attempts<'p> {
+    pool: &'p Pool,
+    left: u32,
 }
 
-/// Begins a transaction. Connections that died in the pool, as all do when the database restarts, are replaced without
-/// the caller noticing: nothing has been sent yet that could have had an effect.
+impl<'p> Attempts<'p> {
+    pub(crate) fn new(pool: &'p Pool) -> Self {
+        // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
+        Self { pool, left: pool.shared.connections_max }
+    }
+
+    /// A connection to try it on.
+    pub(crate) async fn connection(&mut self) -> Result<Connection> {
+        loop {
+            match self.pool.take().await {
+                Ok(connection) => return Ok(connection),
+                Err(error) => self.failed(error)?,
+            }
+        }
+    }
+
+    /// Lets it be tried again if it failed because the connection was dead.
+    pub(crate) fn failed(&mut self, error: sqlx::Error) -> Result<()> {
+        match Error::from(error) {
+            Error::Unavailable(cause) if self.left > 0 && !matches!(cause, sqlx::Error::PoolTimedOut) => {
+                tracing::debug!(%cause, "replacing a dead database connection");
+                self.left -= 1;
+                Ok(())
+            }
+            error => Err(error),
+        }
+    }
+}
+
+async fn begin_with(pool: &Pool, statement: Option<&'static str>) -> Result<Transaction> {
+    let mut attempts = Attempts::new(pool);
+    loop {
+        let mut connection = attempts.connection().await?;
+        match PgTransactions::begin(&mut connection, statement.map(SqlStr::from_static)).await {
+            Ok(()) => return Ok(Transaction { connection: Some(connection) }),
+            Err(error) => attempts.failed(error)?,
+        }
+    }
+}
+
+/// Begins a transaction.
 ///
 /// # Errors
 /// When no connection can be had.
 pub async fn begin(pool: &Pool) -> Result<Transaction> {
-    begin_alive(pool, None).await
-}
-
-/// Begins a transaction that waits for no lock longer than a tenth of a second: then its statement fails with
-/// [`Error::Contention`].
-///
-/// # Errors
-/// When no connection can be had.
-pub async fn begin_impatient(pool: &Pool) -> Result<Transaction> {
-    begin_alive(pool, Some("BEGIN; SET LOCAL lock_timeout = 100")).await
-}
-
-async fn begin_alive(pool: &Pool, statement: Option<&'static str>) -> Result<Transaction> {
-    let statement = statement.map(SqlStr::from_static);
-    // Each failure removes one dead connection from the pool, so this ends with a live one or with the database away.
-    for _ in 0..pool.shared.connections_max {
-        match begin_with(pool, statement.clone()).await {
-            Ok(transaction) => return Ok(transaction),
-            Err(sqlx::Error::PoolTimedOut) => return Err(Error::Unavailable(sqlx::Error::PoolTimedOut)),
-            Err(error) => match Error::from(error) {
-                Error::Unavailable(cause) => tracing::debug!(%cause, "replacing a dead database connection"),
-                other => return Err(other),
-            },
-        }
-    }
-    Ok(begin_with(pool, statement).await?)
+    begin_with(pool, None).await
 }
 
 /// Begins a read-only transaction in which all queries see the same state.
@@ -340,8 +355,7 @@ async fn begin_alive(pool: &Pool, statement: Option<&'static str>) -> Result<Tra
 /// # Errors
 /// When no connection can be had.
 pub async fn begin_snapshot(pool: &Pool) -> Result<Transaction> {
-    let statement = SqlStr::from_static("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY");
-    Ok(begin_with(pool, Some(statement)).await?)
+    begin_with(pool, Some("BEGIN TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")).await
 }
 
 /// Commits a transaction.

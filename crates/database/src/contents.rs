@@ -147,8 +147,9 @@ impl<'a> ContentColumns<'a> {
 ///
 /// Parameters 1 to 7 are those of the contents; those of what follows begin at 8.
 macro_rules! placing_contents {
-    ($repo_id:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
-        sqlx::query!(
+    ($row:ident, $repo_id:expr, $contents:expr, $then:literal $(, $argument:expr)* $(,)?) => {
+        sqlx::query_as!(
+            $row,
             r#"
         WITH seen AS (
             SELECT given.*, known.id, known.version_id AS known_as, known.size AS known_size, marked.is_obliterated
@@ -245,8 +246,16 @@ pub async fn store_contents(
     repo_id: i64,
     contents: &[NewContent],
 ) -> Result<Vec<ContentRow>> {
+    struct Placed {
+        id: i64,
+        content_hash: Vec<u8>,
+        version_id: Uuid,
+        size: i64,
+        blob_key: Option<String>,
+    }
     let contents = ContentColumns::of(contents);
     let rows = placing_contents!(
+        Placed,
         repo_id,
         contents,
         r#"

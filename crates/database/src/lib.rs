@@ -57,6 +57,6 @@ pub mod tokens;
 pub mod trees;
 pub mod verdicts;
 
-pub use connections::{Connection, Pool, Transaction, begin, begin_impatient, begin_snapshot, commit};
+pub use connections::{Connection, Pool, Transaction, begin, begin_snapshot, commit};
 pub use error::{CommitError, Error, Result};
 pub use pool::{MigrateError, Settings, VARIABLES, connect, migrate, migrator, ping};

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests stop at the first surprise")]
 
 use docstore_database::{
-    begin, begin_impatient, commit,
+    begin, commit,
     contents::{NewBytes, NewContent, store_contents},
     testing::TestDatabase,
 };
@@ -44,7 +44,8 @@ async fn who_finds_a_content_stored_meanwhile_does_not_wait_for_those_who_know_i
     let mut second = begin(&pool).await.unwrap();
     store_contents(&mut second, repo_id, &[content(2)]).await.unwrap();
     commit(second).await.unwrap();
-    let mut knows = begin_impatient(&pool).await.unwrap();
+    let mut knows = begin(&pool).await.unwrap();
+    sqlx::query("SET LOCAL lock_timeout = 100").execute(&mut *knows).await.unwrap();
     assert_eq!(store_contents(&mut knows, repo_id, &[content(2)]).await.unwrap().len(), 1);
     commit(first).await.unwrap();
 

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use docstore_blobs::BlobKey;
 use docstore_database::{
     append::{Appended, BranchAppend, Brought, ChangedContent, Footing, NewChange, NewCommit, append_commits},
-    branches::LockedBranch,
+    branches::{LockedBranch, SeenBranch},
     commits::files_in_the_way,
     contents::{
         ContentHash, ContentRow, FoundContents, NewBytes, NewContent, find_contents, hasten_blob_deletions,
@@ -181,11 +181,6 @@ impl Plan {
         });
         let count = fitting.count().max(1).min(self.new_contents.len());
         self.new_contents.drain(..count).collect()
-    }
-
-    /// What was known before the repo was held, and may have been obliterated since.
-    pub(crate) fn looked_up(&self) -> &[ContentHash] {
-        &self.looked_up
     }
 
     /// The row of a change.
@@ -434,7 +429,7 @@ impl Operations {
         self.check_looked_up(write, plan, locked.repo_id, planned).await?;
         let created = created_paths(planned);
         let new_contents = std::mem::take(&mut plan.new_contents);
-        let append = BranchAppend { locked, footing, commits, created: &created };
+        let append = BranchAppend { branch: locked, footing, commits, created: &created };
         let brought =
             Brought { contents: &new_contents.iter().collect::<Vec<_>>(), events: &std::mem::take(&mut write.events) };
         let appended = append_commits(&mut write.transaction, locked.repo_id, &[append], brought).await;
@@ -559,9 +554,9 @@ pub(crate) struct CommitHead {
 }
 
 impl<'a> ChainBuilder<'a> {
-    pub(crate) fn new(repo: &'a str, locked: &'a LockedBranch) -> Self {
-        let previous = locked.branch.head_hash.as_ref().map_or_else(|| GENESIS.to_owned(), hex::encode);
-        Self { repo, branch: &locked.branch.name, previous, commits: Vec::new() }
+    pub(crate) fn new(repo: &'a str, seen: &'a SeenBranch) -> Self {
+        let previous = seen.branch.head_hash.as_ref().map_or_else(|| GENESIS.to_owned(), hex::encode);
+        Self { repo, branch: &seen.branch.name, previous, commits: Vec::new() }
     }
 
     /// Adds a commit; `hashes` are the content hashes of its changes in the same order, none for deletions.
@@ -592,6 +587,11 @@ impl<'a> ChainBuilder<'a> {
             pushed_by: head.pushed_by,
             changes,
         });
+    }
+
+    /// The hash of the last commit, in hex.
+    pub(crate) fn head_hash(&self) -> &str {
+        &self.previous
     }
 
     /// The commits, and the hash of the last one.

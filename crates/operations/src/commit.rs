@@ -2,12 +2,16 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, Utc};
 use docstore_database::{
     append::Footing,
-    branches::LockedBranch,
+    commits,
     contents::{ContentHash, ContentRow},
 };
-use docstore_models::{BranchStatus, CommitResponse, CommittedFile, ErrorCode, EventData, MAIN_BRANCH, Role};
+use docstore_models::{
+    BranchStatus, CommitDetail, CommitResponse, CommittedFile, ErrorCode, EventData, MAIN_BRANCH, Role,
+};
+use docstore_policy::{is_owners_file, is_policy};
 
 use crate::{
     Error, FileChange, IdempotencyKey, Operations, Result, Writer,
@@ -15,7 +19,7 @@ use crate::{
     branches::lock_to_write,
     changes::{ChainBuilder, CommitHead, NewCommits, Plan, PlannedChange, check_text, expect_head},
     gate::GateAction,
-    write::begin,
+    write::Begun,
 };
 
 /// A commit to make.
@@ -46,39 +50,38 @@ pub(crate) struct PreparedCommit {
 }
 
 impl PreparedCommit {
-    /// The commit behind the head of its locked branch, and the event that tells of it.
-    pub(crate) fn behind(&self, locked: &LockedBranch) -> (NewCommits, EventData) {
-        let sequence = locked.next_sequence.unwrap_or_default();
+    /// Puts the commit behind those of a chain. Answers the event that tells of it.
+    pub(crate) fn push_to(&self, chain: &mut ChainBuilder<'_>, sequence: i64, now: DateTime<Utc>) -> EventData {
         let hashes: Vec<Option<String>> = self.planned.iter().map(|change| change.hash.map(hex::encode)).collect();
-        let mut chain = ChainBuilder::new(self.writer.repo(), locked);
         let head = CommitHead {
             sequence,
             author: self.writer.identity().to_owned(),
             message: self.message.clone(),
-            created_at: locked.now,
+            created_at: now,
             replayed_from: None,
             imported_from: None,
             pushed_by: None,
         };
         chain.push(head, self.planned.iter().map(|change| self.plan.row(change)).collect(), &hashes);
-        let event = EventData::CommitCreated {
+        EventData::CommitCreated {
             repo: self.writer.repo().to_owned(),
             branch: self.branch.clone(),
             sequence,
             author: self.writer.identity().to_owned(),
             message: self.message.clone(),
             file_count: i64::try_from(self.planned.len()).unwrap_or(i64::MAX),
-        };
-        (chain.finish(), event)
+        }
     }
 
-    /// The answer. What the plan does not know to be stored is among `stored`.
-    pub(crate) fn answer(
-        &self,
-        locked: &LockedBranch,
-        commit_hash: String,
-        stored: &HashMap<ContentHash, ContentRow>,
-    ) -> CommitResponse {
+    /// Whether nobody has to look at it who does not look at others on `main`: it neither overrides policies nor changes what
+    /// judges there.
+    pub(crate) fn is_plain_on_main(&self) -> bool {
+        self.override_reason.is_none()
+            && !self.planned.iter().any(|change| is_policy(&change.path) || is_owners_file(&change.path))
+    }
+
+    /// The files of the answer. What the plan does not know to be stored is among `stored`.
+    pub(crate) fn files(&self, stored: &HashMap<ContentHash, ContentRow>) -> Vec<CommittedFile> {
         let files = self.planned.iter().map(|change| CommittedFile {
             path: change.path.clone(),
             version_id: change
@@ -86,12 +89,24 @@ impl PreparedCommit {
                 .and_then(|hash| self.plan.content(change).or_else(|| stored.get(&hash)))
                 .map(|content| content.version_id),
         });
-        CommitResponse {
-            sequence: locked.next_sequence.unwrap_or_default(),
-            files: files.collect(),
-            commit_hash: Some(commit_hash),
-        }
+        files.collect()
     }
+
+    /// The files of the answer, when the commit was made before.
+    fn files_of(&self, commit: Option<CommitDetail>) -> Vec<CommittedFile> {
+        let files = commit.into_iter().flat_map(|commit| commit.files);
+        let mut versions: HashMap<String, _> = files.map(|file| (file.path, file.version_id)).collect();
+        let files = self.planned.iter().map(|change| CommittedFile {
+            path: change.path.clone(),
+            version_id: versions.remove(&change.path).flatten(),
+        });
+        files.collect()
+    }
+}
+
+/// What is kept of the answer under the key of the request: the files are in the history, and in the request.
+pub(crate) fn answer_to_keep(sequence: i64, commit_hash: String) -> CommitResponse {
+    CommitResponse { sequence, files: Vec::new(), commit_hash: Some(commit_hash) }
 }
 
 impl Operations {
@@ -149,7 +164,10 @@ impl Operations {
     /// Makes a commit in a transaction of its own.
     pub(crate) async fn commit_alone(&self, mut prepared: PreparedCommit) -> Result<CommitResponse> {
         let writer = prepared.writer.clone();
-        let mut write = begin!(self, writer.caller(), prepared.key.as_ref());
+        let mut write = match self.begin(writer.caller(), prepared.key.as_ref()).await? {
+            Begun::Now(write) => write,
+            Begun::Before(kept) => return self.recall(&prepared, kept).await,
+        };
         let locked = lock_to_write(&mut write, &writer, &prepared.branch, true).await?;
         if locked.branch.status != BranchStatus::Active {
             return Err(Error::refused(ErrorCode::BranchNotActive, "branch is not active"));
@@ -167,14 +185,29 @@ impl Operations {
             None
         };
         self.store_ahead(&mut write, &mut prepared.plan, writer.repo_id(), &prepared.planned).await?;
-        let (NewCommits { commits, head_hash }, event) = prepared.behind(&locked);
+        let sequence = locked.sequences.first().copied().unwrap_or_default();
+        let mut chain = ChainBuilder::new(writer.repo(), &locked);
+        let event = prepared.push_to(&mut chain, sequence, locked.now);
+        let NewCommits { commits, head_hash } = chain.finish();
         write.note(Some(writer.repo_id()), &event)?;
         let PreparedCommit { planned, plan, .. } = &mut prepared;
         self.append(&mut write, &locked, Footing::of(&locked), &commits, plan, planned).await?;
         if let Some(passage) = passage {
-            passage.keep(&mut write, &writer, locked.next_sequence.unwrap_or_default()).await?;
+            passage.keep(&mut write, &writer, sequence).await?;
         }
-        let answer = prepared.answer(&locked, head_hash, &HashMap::new());
-        self.finish(write, answer).await
+        let kept = self.finish(write, answer_to_keep(sequence, head_hash)).await?;
+        Ok(CommitResponse { files: prepared.files(&HashMap::new()), ..kept })
+    }
+
+    /// The answer that a commit got before.
+    async fn recall(&self, prepared: &PreparedCommit, kept: CommitResponse) -> Result<CommitResponse> {
+        // Releases before this one kept the files as well.
+        if !kept.files.is_empty() {
+            return Ok(kept);
+        }
+        let mut connection = self.pool().acquire().await?;
+        let commit = commits::commit(&mut connection, prepared.writer.repo_id(), kept.sequence).await?;
+        connection.done();
+        Ok(CommitResponse { files: prepared.files_of(commit), ..kept })
     }
 }

@@ -139,8 +139,6 @@ pub(crate) struct Question<'a> {
     pub(crate) actor: &'a Actor,
     pub(crate) action: GateAction,
     pub(crate) main: &'a BranchRow,
-    /// Whether it is known already that there are no policies.
-    pub(crate) ungoverned: bool,
     /// The branch that is merged; `main` itself for what moves it directly.
     pub(crate) branch: &'a BranchRow,
     /// What the branch changed; empty for what moves `main` directly.
@@ -224,16 +222,12 @@ impl Operations {
     /// # Errors
     /// [`Error::PolicyDenied`], [`Error::PolicyFailed`].
     pub(crate) async fn pass_gate(&self, transaction: &mut Transaction, question: Question<'_>) -> Result<Passage> {
-        let Question { access, actor, action, main, ungoverned, branch, changes, paths, override_reason, dry_run } =
-            question;
+        let Question { access, actor, action, main, branch, changes, paths, override_reason, dry_run } = question;
         let override_reason = override_reason.map(str::trim).filter(|reason| !reason.is_empty());
         if let Some(reason) = override_reason {
             check_text("override", reason, OVERRIDE_BYTES_MAX)?;
         }
         let auto_merge = branch.auto_merge;
-        if ungoverned {
-            return Ok(Passage { record: None, auto_merge });
-        }
         let set = self.policy_set(transaction, access.repo_id(), main.id, access.org_id()).await?;
         if set.is_empty() {
             return Ok(Passage { record: None, auto_merge });
@@ -336,7 +330,6 @@ impl Operations {
             actor: &Actor::of(access),
             action,
             main: &main.branch,
-            ungoverned: main.ungoverned,
             branch: &main.branch,
             changes: &[],
             paths,

@@ -6,25 +6,25 @@
 //! and gets its refusal there.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
 };
 
 use docstore_database::{
-    CommitError, Transaction,
-    append::{Appended, BranchAppend, Brought, Footing, append_commits},
-    branches::{LockedBranch, lock_free_branches},
-    contents::NewContent,
+    CommitError,
+    append::{BranchAppend, Brought, Conditions, Footing, append_unmoved},
+    branches::{SeenBranch, Wanted, look_at_branches},
+    contents::{ContentHash, NewContent},
     event_log::NewEvent,
-    idempotency::{UsedKey, claim_keys, release_keys, store_answers},
-    obliterations::obliterations_of,
+    idempotency::UsedKey,
 };
-use docstore_models::{BranchStatus, CommitResponse, MAIN_BRANCH};
+use docstore_history::clashing_paths;
+use docstore_models::{CommitResponse, MAIN_BRANCH};
 
 use crate::{
     Error, Operations, Result,
-    changes::{NewCommits, created_paths},
-    commit::PreparedCommit,
+    changes::{ChainBuilder, NewCommits, created_paths},
+    commit::{PreparedCommit, answer_to_keep},
     together::{Service, Together},
     write::envelope,
 };
@@ -67,12 +67,13 @@ pub(crate) enum Outcome {
     Alone(Box<PreparedCommit>),
 }
 
-/// Whether a commit may be one of a group: small, and judged by nobody but the branch's lock.
+/// Whether a commit may be one of a group: small, and judged by nobody but the branch's lock. Whether policies judge what comes
+/// to `main` is seen when the group looks at it.
 fn may_join(prepared: &PreparedCommit) -> bool {
-    prepared.branch != MAIN_BRANCH
-        && prepared.writer.caller().covers_branch(&prepared.branch)
+    prepared.writer.caller().covers_branch(&prepared.branch)
         && prepared.planned.len() <= GROUP_FILES_MAX
         && prepared.plan.inline_bytes().is_some_and(|bytes| bytes <= GROUP_BYTES_MAX)
+        && (prepared.branch != MAIN_BRANCH || prepared.is_plain_on_main())
 }
 
 impl Operations {
@@ -91,124 +92,145 @@ impl Operations {
 
     /// Writes what can be written of a group, and says of each member what came of it.
     async fn write_group(&self, repo_id: i64, members: Vec<PreparedCommit>) -> Vec<Outcome> {
-        let transaction = match docstore_database::begin_impatient(self.pool()).await {
-            Ok(transaction) => transaction,
-            Err(error) => {
+        match self.write_together(repo_id, &members).await {
+            Ok(answers) => members
+                .into_iter()
+                .zip(answers)
+                .map(|(prepared, answer)| match answer {
+                    Some(answer) => Outcome::Written(Ok(answer)),
+                    None => Outcome::Alone(Box::new(prepared)),
+                })
+                .collect(),
+            Err(Failure::Dissolved(error)) => {
+                tracing::debug!(
+                    error = &error as &(dyn std::error::Error + 'static),
+                    "the commits of a group are made alone"
+                );
+                members.into_iter().map(|prepared| Outcome::Alone(Box::new(prepared))).collect()
+            }
+            Err(Failure::Unavailable(error)) => {
                 let error = Arc::new(error);
-                return members.iter().map(|_| Outcome::Written(Err(Error::of_shared(&error)))).collect();
+                members.iter().map(|_| Outcome::Written(Err(Error::of_shared(&error)))).collect()
             }
-        };
-        let mut written = vec![None; members.len()];
-        let mut unknown = None;
-        match self.write_together(transaction, repo_id, &members).await {
-            Ok((transaction, answers)) => {
-                let committed = docstore_database::commit(transaction).await;
-                // Also when it is not known, since it may have happened.
-                self.commit_happened();
-                match committed {
-                    Ok(()) => written = answers,
-                    Err(CommitError::Unknown(cause)) => (written, unknown) = (answers, Some(Arc::new(cause))),
-                    Err(CommitError::Refused(error)) => note_dissolved(&error.into()),
-                }
+            Err(Failure::Unknown(cause, written)) => {
+                let outcome = |(prepared, written)| {
+                    if written {
+                        Outcome::Written(Err(Error::OutcomeUnknown(Box::new(Arc::clone(&cause)))))
+                    } else {
+                        Outcome::Alone(Box::new(prepared))
+                    }
+                };
+                members.into_iter().zip(written).map(outcome).collect()
             }
-            Err(error) => note_dissolved(&error),
         }
-        let outcomes = members.into_iter().zip(written).map(|(prepared, answer)| match (answer, &unknown) {
-            (Some(answer), None) => Outcome::Written(Ok(answer)),
-            (Some(_), Some(cause)) => Outcome::Written(Err(Error::OutcomeUnknown(Box::new(Arc::clone(cause))))),
-            (None, _) => Outcome::Alone(Box::new(prepared)),
-        });
-        outcomes.collect()
     }
 
-    /// Does all but the commit of the transaction. Answers, member by member, what is written; nothing for those who have to
-    /// go alone.
-    ///
-    /// # Errors
-    /// When all have to, because something is in the way of one that cannot be told apart.
+    /// Looks at the branches, and writes all that nothing stands against: two statements. Answers, member by member, what is
+    /// written; nothing for those who have to go alone.
     async fn write_together(
         &self,
-        mut transaction: Transaction,
         repo_id: i64,
         members: &[PreparedCommit],
-    ) -> Result<(Transaction, Vec<Option<CommitResponse>>)> {
-        let claimed = claim(&mut transaction, repo_id, members).await?;
-        let branches: Vec<&str> = claimed.iter().map(|index| members[*index].branch.as_str()).collect();
-        let locked = lock_free_branches(&mut transaction, repo_id, &branches).await?;
-        let mut locked: HashMap<String, LockedBranch> =
-            locked.into_iter().map(|locked| (locked.branch.name.clone(), locked)).collect();
-        // By member; the order of the locks is of no matter any more.
-        let ready: Vec<(usize, LockedBranch)> = claimed
+    ) -> Result<Vec<Option<CommitResponse>>, Failure> {
+        let created: Vec<Vec<&str>> = members.iter().map(|member| created_paths(&member.planned)).collect();
+        let wanted: Vec<Wanted<'_>> = members
             .iter()
-            .filter_map(|index| {
-                let prepared = &members[*index];
-                let locked = locked.remove(&prepared.branch)?;
-                let as_expected = prepared.expected_head.is_none_or(|head| head == locked.branch.head_sequence);
-                let plain = locked.branch.status == BranchStatus::Active && !locked.branch.auto_merge;
-                (as_expected && plain).then_some((*index, locked))
-            })
+            .zip(&created)
+            .map(|(member, created)| Wanted { branch: &member.branch, created, key: used_key(member) })
             .collect();
-        self.refuse_obliterated(&mut transaction, repo_id, members, &ready).await?;
+        let (mut connection, seen) =
+            look_at_branches(self.pool(), repo_id, &wanted).await.map_err(Failure::Unavailable)?;
+        let mut places = unopposed(&wanted, &seen.opposed);
 
         let now = self.now();
-        let mut commits: Vec<NewCommits> = Vec::with_capacity(ready.len());
-        let mut events: Vec<NewEvent> = Vec::with_capacity(ready.len());
-        for (index, locked) in &ready {
-            let (new, event) = members[*index].behind(locked);
-            events.push(envelope(now, Some(repo_id), &event)?);
-            commits.push(new);
+        let mut ready: Vec<Ready> = Vec::with_capacity(members.len());
+        let mut events: Vec<NewEvent> = Vec::with_capacity(members.len());
+        let mut chains: Vec<(&SeenBranch, NewCommits)> = Vec::with_capacity(seen.branches.len());
+        for branch in &seen.branches {
+            let mut head = branch.branch.head_sequence;
+            let mut sequences = branch.sequences.iter().copied();
+            let mut chain: Option<ChainBuilder<'_>> = None;
+            for place in places.remove(branch.branch.name.as_str()).unwrap_or_default() {
+                let member = &members[place];
+                if member.expected_head.is_some_and(|expected| expected != head) {
+                    continue;
+                }
+                let Some(sequence) = sequences.next() else { break };
+                let chain = chain.get_or_insert_with(|| ChainBuilder::new(member.writer.repo(), branch));
+                let event = member.push_to(chain, sequence, branch.now);
+                events.push(envelope(now, Some(repo_id), &event).map_err(Failure::Dissolved)?);
+                let kept = answer_to_keep(sequence, chain.head_hash().to_owned());
+                ready.push(Ready { place, kept });
+                head = sequence;
+            }
+            chains.extend(chain.map(|chain| (branch, chain.finish())));
         }
-        let created: Vec<Vec<&str>> = ready.iter().map(|(index, _)| created_paths(&members[*index].planned)).collect();
-        let appends: Vec<BranchAppend<'_>> = ready
+        let appends: Vec<BranchAppend<'_, SeenBranch>> = chains
             .iter()
-            .zip(&commits)
-            .zip(&created)
-            .map(|(((_, locked), new), created)| BranchAppend {
-                locked,
-                footing: Footing::of(locked),
+            .map(|(branch, new)| BranchAppend {
+                branch: *branch,
+                footing: Footing::of(branch),
                 commits: &new.commits,
-                created,
+                created: &[],
             })
             .collect();
         let mut seen = HashSet::new();
         let contents: Vec<&NewContent> = ready
             .iter()
-            .flat_map(|(index, _)| members[*index].plan.new_contents())
+            .flat_map(|ready| members[ready.place].plan.new_contents())
             .filter(|content| seen.insert(content.hash))
             .collect();
-        let brought = Brought { contents: &contents, events: &events };
-        let Appended { contents, crowded } = append_commits(&mut transaction, repo_id, &appends, brought).await?;
-        if crowded || contents.len() < seen.len() {
-            return Err(Error::Unavailable("the group", "a path is in the way, or a content was obliterated".into()));
+        let hashes: Vec<ContentHash> = ready
+            .iter()
+            .flat_map(|ready| members[ready.place].planned.iter().filter_map(|change| change.hash))
+            .collect();
+        let answers = answers_to_keep(members, &ready).map_err(Failure::Dissolved)?;
+        let appended = append_unmoved(
+            &mut connection,
+            repo_id,
+            &appends,
+            Brought { contents: &contents, events: &events },
+            Conditions { hashes: &hashes, answers: &answers },
+        )
+        .await;
+        let stored = match appended {
+            Ok(stored) => stored,
+            Err(CommitError::Refused(error)) => return Err(Failure::Dissolved(error.into())),
+            Err(CommitError::Unknown(cause)) => {
+                // It may have happened.
+                self.commit_happened();
+                let written: HashSet<usize> = ready.iter().map(|ready| ready.place).collect();
+                let written = (0..members.len()).map(|place| written.contains(&place)).collect();
+                return Err(Failure::Unknown(Arc::new(cause), written));
+            }
+        };
+        connection.done();
+        if !ready.is_empty() {
+            self.commit_happened();
         }
-
-        let stored = contents.into_iter().map(|row| (row.hash, row)).collect();
+        let stored = stored.into_iter().map(|row| (row.hash, row)).collect();
         let mut answers = vec![None; members.len()];
-        for ((index, locked), new) in ready.iter().zip(commits) {
-            answers[*index] = Some(members[*index].answer(locked, new.head_hash, &stored));
+        for Ready { place, kept } in ready {
+            answers[place] = Some(CommitResponse { files: members[place].files(&stored), ..kept });
         }
-        settle_keys(&mut transaction, members, &claimed, &answers).await?;
-        Ok((transaction, answers))
-    }
-
-    /// Dissolves a group in which somebody names a content that has been obliterated since it was looked up.
-    async fn refuse_obliterated(
-        &self,
-        transaction: &mut Transaction,
-        repo_id: i64,
-        members: &[PreparedCommit],
-        ready: &[(usize, LockedBranch)],
-    ) -> Result<()> {
-        let looked_up: Vec<_> = ready.iter().flat_map(|(index, _)| members[*index].plan.looked_up()).copied().collect();
-        if looked_up.is_empty() || obliterations_of(&mut **transaction, repo_id, &looked_up).await?.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Unavailable("the group", "a content was obliterated".into()))
+        Ok(answers)
     }
 }
 
-fn note_dissolved(error: &Error) {
-    tracing::debug!(error = error as &(dyn std::error::Error + 'static), "the commits of a group are made alone");
+/// Why a group was not written.
+enum Failure {
+    /// The database cannot be asked.
+    Unavailable(docstore_database::Error),
+    /// Something that was seen has changed. Nothing has happened: all have to go alone.
+    Dissolved(Error),
+    /// The database went away in the middle. Which members it concerns.
+    Unknown(Arc<dyn std::error::Error + Send + Sync>, Vec<bool>),
+}
+
+/// A member that is written, and what is kept of its answer.
+struct Ready {
+    place: usize,
+    kept: CommitResponse,
 }
 
 /// The key of a member, if it came with one.
@@ -216,50 +238,35 @@ fn used_key(member: &PreparedCommit) -> Option<UsedKey<'_>> {
     member.key.as_ref().map(|key| key.used_by(member.writer.identity()))
 }
 
-/// Claims the keys of members. Answers whose are theirs now, and who has none, by their index.
-async fn claim(transaction: &mut Transaction, repo_id: i64, members: &[PreparedCommit]) -> Result<Vec<usize>> {
-    let mut once = HashSet::new();
-    let (mut free, mut keyed, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-    for (index, member) in members.iter().enumerate() {
-        match used_key(member) {
-            None => free.push(index),
-            Some(key) if once.insert((key.identity, key.key)) => {
-                keyed.push(index);
-                keys.push(key);
-            }
-            // The same request sent twice at once: the second one finds the answer of the first.
-            Some(_) => {}
+/// The places of members by their branch, but for those that have to go alone: whom something was seen against, whoever uses a
+/// key that another one uses, since it finds that one's answer, and whoever needs a directory where another one makes a file, or
+/// the contrary.
+fn unopposed<'a>(wanted: &[Wanted<'a>], opposed: &[i32]) -> HashMap<&'a str, Vec<usize>> {
+    let opposed: HashSet<usize> = opposed.iter().filter_map(|place| usize::try_from(*place).ok()).collect();
+    let mut keys = HashSet::new();
+    let mut places: HashMap<&str, (Vec<usize>, BTreeSet<&str>)> = HashMap::new();
+    for (place, wanted) in wanted.iter().enumerate() {
+        if opposed.contains(&place) || wanted.key.is_some_and(|key| !keys.insert((key.identity, key.key))) {
+            continue;
+        }
+        let (places, created) = places.entry(wanted.branch).or_default();
+        let mut together = created.clone();
+        together.extend(wanted.created);
+        // Alone it was looked at before.
+        if places.is_empty() || clashing_paths(&together.iter().copied().collect::<Vec<_>>()).is_empty() {
+            *created = together;
+            places.push(place);
         }
     }
-    if !keys.is_empty() {
-        free.extend(claim_keys(transaction, Some(repo_id), &keys).await?.into_iter().map(|place| keyed[place]));
-    }
-    Ok(free)
+    places.into_iter().map(|(branch, (places, _))| (branch, places)).collect()
 }
 
-/// Stores the answers under the claimed keys, and gives back those of members who go alone.
-async fn settle_keys(
-    transaction: &mut Transaction,
-    members: &[PreparedCommit],
-    claimed: &[usize],
-    answers: &[Option<CommitResponse>],
-) -> Result<()> {
-    let (mut stored, mut released) = (Vec::new(), Vec::new());
-    for index in claimed {
-        match (used_key(&members[*index]), &answers[*index]) {
-            (None, _) => {}
-            (Some(key), None) => released.push(key),
-            (Some(key), Some(answer)) => {
-                let text = serde_json::to_string(answer).map_err(|error| Error::Internal(Box::new(error)))?;
-                stored.push((key, text));
-            }
-        }
-    }
-    if !released.is_empty() {
-        release_keys(&mut **transaction, &released).await?;
-    }
-    if !stored.is_empty() {
-        store_answers(&mut **transaction, &stored).await?;
-    }
-    Ok(())
+/// What goes under the keys of members that are written.
+fn answers_to_keep<'a>(members: &'a [PreparedCommit], ready: &[Ready]) -> Result<Vec<(UsedKey<'a>, String)>> {
+    let keyed = ready.iter().filter_map(|ready| Some((used_key(&members[ready.place])?, &ready.kept)));
+    let answer = |(key, kept)| match serde_json::to_string(kept) {
+        Ok(text) => Ok((key, text)),
+        Err(error) => Err(Error::Internal(Box::new(error))),
+    };
+    keyed.map(answer).collect()
 }

@@ -91,7 +91,6 @@ impl Operations {
             action: GateAction::Merge,
             main: &main.branch,
             // The wait for the branch came after the look.
-            ungoverned: false,
             branch: &branch.branch,
             changes: &changes,
             paths: touched,
@@ -193,7 +192,7 @@ async fn append_merge(
     chain.push(head, rows, &hashes);
     let commits = chain.finish().commits;
     let footing = Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: main.branch.head_sequence };
-    let append = BranchAppend { locked: main, footing, commits: &commits, created: &[] };
+    let append = BranchAppend { branch: main, footing, commits: &commits, created: &[] };
     append_commits(&mut write.transaction, main.repo_id, &[append], Brought::default()).await?;
     Ok(sequence)
 }

@@ -5,7 +5,7 @@ use docstore_auth::Caller;
 use docstore_database::{
     Transaction,
     event_log::{NewEvent, log_events},
-    idempotency::{UsedKey, claim_key, store_answers, stored_answer},
+    idempotency::{UsedKey, claim_key, store_answer, stored_answer},
 };
 use docstore_models::{CloudEvent, EventData};
 use serde::{Serialize, de::DeserializeOwned};
@@ -116,7 +116,7 @@ impl Operations {
         }
         if let Some(key) = &write.key {
             let text = serde_json::to_string(&answer).map_err(|error| Error::Internal(Box::new(error)))?;
-            store_answers(&mut *write.transaction, &[(key.used_by(&write.identity), text)]).await?;
+            store_answer(&mut *write.transaction, key.used_by(&write.identity), &text).await?;
         }
         let committed = docstore_database::commit(write.transaction).await;
         // Also when it is not known, since it may have happened.

@@ -150,6 +150,66 @@ async fn commits_to_different_branches_are_one_transaction() {
 }
 
 #[tokio::test]
+async fn commits_to_one_branch_are_one_transaction_and_one_chain() {
+    let world = World::new(&["a"]).await;
+    let writer: Writer = world.access().await;
+    let head = world.operations.commit(&writer, None, change("a", "x", "0")).await.unwrap().sequence;
+    let expecting = |head, path, bytes| CommitChange { expected_head: Some(head), ..change("a", path, bytes) };
+    let answers = world
+        .at_once(vec![
+            (None, expecting(head, "x", "1")),
+            (None, change("a", "x", "2")),
+            // It saw the head before those.
+            (None, expecting(head, "y", "refused")),
+            (None, change("a", "dir/file", "3")),
+            // Each is right, but not both.
+            (None, change("a", "dir", "refused")),
+            (None, change("main", "x", "on main")),
+            (None, change("a", "x", "4")),
+        ])
+        .await;
+    assert_eq!(
+        answers.iter().map(told).collect::<Vec<_>>(),
+        ["committed", "committed", "HeadMoved", "committed", "Conflict", "committed", "committed"]
+    );
+    let committed: Vec<&CommitResponse> = answers.iter().flatten().collect();
+    assert_eq!(world.transactions(&committed).await, 1);
+    assert_eq!(world.text("a", "x").await.unwrap(), b"4");
+    assert_eq!(world.text("a", "dir/file").await.unwrap(), b"3");
+    assert_eq!(world.text("main", "x").await.unwrap(), b"on main");
+    // Each continues the one before, and nothing that it changed is there twice.
+    let on_a: Vec<i64> = [0, 1, 3, 6].map(|index| answers[index].as_ref().unwrap().sequence).to_vec();
+    let row = query(
+        "SELECT array_agg(sequence ORDER BY sequence), array_agg(parent_sequence ORDER BY sequence) \
+         FROM commits WHERE sequence = ANY ($1)",
+    )
+    .bind(&on_a)
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(row.get::<Vec<i64>, _>(0), on_a);
+    assert_eq!(row.get::<Vec<i64>, _>(1), [head, on_a[0], on_a[1], on_a[2]]);
+    let row = query(
+        "SELECT array_agg(superseded_by ORDER BY sequence) FROM file_changes WHERE path = 'x' AND sequence = ANY ($1)",
+    )
+    .bind(on_a.iter().copied().chain([head]).collect::<Vec<_>>())
+    .fetch_one(&world.pool)
+    .await
+    .unwrap();
+    assert_eq!(row.get::<Vec<Option<i64>>, _>(0), [Some(on_a[0]), Some(on_a[1]), Some(on_a[3]), None]);
+    // So do the events.
+    let events = query("SELECT type, (payload::jsonb)->'data'->>'sequence' FROM event_log ORDER BY id DESC LIMIT 5");
+    let events = events.fetch_all(&world.pool).await.unwrap();
+    assert!(events.iter().all(|event| event.get::<String, _>(0).ends_with("commit.created")));
+    let told: Vec<String> = events.iter().rev().map(|event| event.get(1)).collect();
+    let of_a: Vec<String> = on_a.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        told.iter().filter(|sequence| of_a.contains(sequence)).collect::<Vec<_>>(),
+        of_a.iter().collect::<Vec<_>>()
+    );
+}
+
+#[tokio::test]
 async fn whoever_cannot_be_written_with_the_others_is_answered_as_if_alone() {
     let world = World::new(&["a", "b", "moved", "abandoned", "keyed", "known"]).await;
     let maintainer: Maintainer = world.access().await;
@@ -175,11 +235,9 @@ async fn whoever_cannot_be_written_with_the_others_is_answered_as_if_alone() {
         ["committed", "committed", "HeadMoved", "BranchNotActive", "committed", "committed", "BranchNotFound"]
     );
     let of = |index: usize| answers[index].as_ref().unwrap();
-    assert_eq!(world.transactions(&[of(0), of(5)]).await, 1);
-    assert_eq!(world.transactions(&[of(0), of(1)]).await, 2);
-    assert!(of(1).sequence > of(0).sequence);
-    assert_eq!(world.text("a", "x").await.unwrap(), b"second");
+    assert_eq!(world.transactions(&[of(0), of(1), of(5)]).await, 1);
     assert_eq!(of(4).sequence, known.sequence);
+    assert_eq!(of(4).files, known.files);
 
     // The key of a commit in the group has its answer, and that of a refused one is free.
     let again = world
@@ -192,6 +250,7 @@ async fn whoever_cannot_be_written_with_the_others_is_answered_as_if_alone() {
     assert_eq!(again.iter().map(told).collect::<Vec<_>>(), ["IdempotencyKeyReused", "committed", "committed"]);
     assert_eq!(again[1].as_ref().unwrap().sequence, of(5).sequence);
     assert_eq!(again[1].as_ref().unwrap().commit_hash, of(5).commit_hash);
+    assert_eq!(again[1].as_ref().unwrap().files, of(5).files);
     assert_eq!(world.text("b", "y").await, None);
 }
 
@@ -219,6 +278,7 @@ async fn a_path_in_the_way_or_an_obliterated_content_refuses_one_and_spares_the_
         ])
         .await;
     assert_eq!(crowded.iter().map(told).collect::<Vec<_>>(), ["Conflict", "committed", "committed"]);
+    assert_eq!(world.transactions(&[crowded[1].as_ref().unwrap(), crowded[2].as_ref().unwrap()]).await, 1);
     let refused = world
         .at_once(vec![
             (None, change("a", "x", "fine")),

@@ -130,7 +130,7 @@ async fn a_commit_costs_what_it_changes() {
     };
     let created: Vec<&str> = commit.changes.iter().map(|change| change.path.as_str()).collect();
     let append = BranchAppend {
-        locked: &locked,
+        branch: &locked,
         footing: Footing { base_sequence: 0, floor_sequence: 0, parent_sequence: COMMITS },
         commits: std::slice::from_ref(&commit),
         created: &created,
