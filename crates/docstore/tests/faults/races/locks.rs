@@ -36,12 +36,10 @@ impl Obstacle {
         }
     }
 
-    /// Waits until so many requests wait in statements about something, each for longer than a commit lets what it knows of
-    /// policies grow old.
+    /// Waits until so many requests wait in statements about something.
     async fn is_waited_for_by(&self, count: i64, statement: &str) {
         let waiting = "SELECT count(*) FROM pg_stat_activity \
-             WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%' \
-             AND query_start < clock_timestamp() - interval '10 ms'";
+             WHERE datname = current_database() AND wait_event_type = 'Lock' AND query LIKE '%' || $1 || '%'";
         while sqlx::query_scalar::<_, i64>(waiting).bind(statement).fetch_one(&self.pool).await.unwrap() < count {}
     }
 
