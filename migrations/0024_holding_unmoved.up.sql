@@ -61,21 +61,18 @@ BEGIN
     IF NOT pg_try_advisory_xact_lock_shared(x'7265706f00000000'::bigint + p_repo_id) THEN
         RAISE EXCEPTION 'the repo is locked' USING ERRCODE = 'serialization_failure';
     END IF;
-    SELECT count(*) INTO v_count
-    FROM (
-        SELECT
-        FROM unnest(p_branch_ids, p_heads) AS seen (id, head_sequence)
-        JOIN branches b ON b.id = seen.id
-        WHERE b.id = ANY (p_branch_ids)
-            AND b.head_sequence = seen.head_sequence
+    FOR v_place IN 1 .. cardinality(p_branch_ids) LOOP
+        PERFORM FROM branches b
+        WHERE b.id = p_branch_ids[v_place]
+            AND b.head_sequence = p_heads[v_place]
             AND b.status = 'active'
             AND NOT b.auto_merge
             AND b.deleted_at IS NULL
-        FOR NO KEY UPDATE OF b SKIP LOCKED
-    ) held;
-    IF v_count < cardinality(p_branch_ids) THEN
-        RAISE EXCEPTION 'a branch has moved or is locked' USING ERRCODE = 'serialization_failure';
-    END IF;
+        FOR NO KEY UPDATE SKIP LOCKED;
+        IF NOT FOUND THEN
+            RAISE EXCEPTION 'a branch has moved or is locked' USING ERRCODE = 'serialization_failure';
+        END IF;
+    END LOOP;
     SELECT EXISTS (SELECT FROM required_checks c WHERE c.repo_id = r.id) INTO v_requires_checks
     FROM repos r
     WHERE r.id = p_repo_id

@@ -96,7 +96,7 @@ pub async fn all_repo_facts(
 }
 
 /// Answers in the order of their questions, by the places that an ordinality gave them.
-fn in_order<T>(questions: usize, answers: impl Iterator<Item = (i64, T)>) -> Vec<Option<T>> {
+pub(crate) fn in_order<T>(questions: usize, answers: impl Iterator<Item = (i64, T)>) -> Vec<Option<T>> {
     let mut ordered: Vec<Option<T>> = (0..questions).map(|_| None).collect();
     for (place, answer) in answers {
         if let Some(slot) = usize::try_from(place - 1).ok().and_then(|index| ordered.get_mut(index)) {

@@ -329,7 +329,7 @@ async fn append(
                 SELECT 1
                 FROM unnest($42::integer[], $43::text[], $44::text[]) AS around (place, low, high)
                 -- On the branch and on `main`.
-                CROSS JOIN LATERAL (SELECT ($37::bigint[])[around.place + 1] UNION SELECT $45) layer (branch_id)
+                CROSS JOIN LATERAL (SELECT ($37::bigint[])[around.place] UNION SELECT $45) layer (branch_id)
                 CROSS JOIN LATERAL (
                     SELECT FROM file_changes f
                     WHERE f.branch_id = layer.branch_id
@@ -412,8 +412,8 @@ impl<'a> Columns<'a> {
         let mut columns = Self::default();
         for BranchAppend { branch: seen, footing, commits, created } in branches {
             let Some(last) = commits.last() else { continue };
-            columns.around.push(columns.heads.branch_id.len().try_into().unwrap_or(i32::MAX), created);
             columns.heads.push(seen, footing, last);
+            columns.around.push(columns.heads.branch_id.len().try_into().unwrap_or(i32::MAX), created);
             let mut parent = footing.parent_sequence;
             // Among these commits a change supersedes the one before it on the same path.
             let mut latest: HashMap<&str, usize> = HashMap::new();
@@ -433,7 +433,8 @@ impl<'a> Columns<'a> {
     }
 }
 
-/// Where a file would be in the way of new ones: ranges of paths, both ends included, each of somebody at a place.
+/// Where a file would be in the way of new ones: ranges of paths, both ends included, each of somebody at a
+/// place, counted from one.
 #[derive(Default)]
 pub(crate) struct Surroundings {
     pub(crate) place: Vec<i32>,

@@ -7,7 +7,13 @@ use docstore_models::{Branch, BranchStatus};
 use sqlx::{PgConnection, PgExecutor};
 
 use crate::{
-    Connection, Pool, Result, append::Surroundings, connections::Attempts, idempotency::UsedKey, repos::REPO_LOCKS,
+    Connection, Pool, Result,
+    access::{RepoFacts, facts_of, in_order},
+    append::Surroundings,
+    connections::Attempts,
+    error::timestamp,
+    idempotency::UsedKey,
+    repos::REPO_LOCKS,
 };
 
 /// A branch as stored.
@@ -156,8 +162,8 @@ pub struct SeenBranch {
     pub branch: BranchRow,
     /// The database's clock after the branch was seen: it rises along the branch, so commits carry it.
     pub now: DateTime<Utc>,
-    /// Numbers for as many new commits as were asked for, ascending, drawn after the branch was seen.
-    pub sequences: Vec<i64>,
+    /// A number for one new commit, drawn after the branch was seen, if one was asked for.
+    pub sequence: Option<i64>,
     /// The id of `main` of the repo.
     pub main_id: i64,
 }
@@ -188,13 +194,13 @@ struct RawSeen {
     draft: bool,
     auto_merge: bool,
     now: DateTime<Utc>,
-    sequences: Vec<i64>,
+    sequence: Option<i64>,
     main_id: i64,
 }
 
 impl RawSeen {
     fn of_repo(self, repo_id: i64) -> SeenBranch {
-        let Self { now, sequences, main_id, .. } = self;
+        let Self { now, sequence, main_id, .. } = self;
         let branch = RawBranch {
             id: self.id,
             name: self.name,
@@ -206,7 +212,7 @@ impl RawSeen {
             draft: self.draft,
             auto_merge: self.auto_merge,
         };
-        SeenBranch { repo_id, now, sequences, main_id, branch: branch.into() }
+        SeenBranch { repo_id, now, sequence, main_id, branch: branch.into() }
     }
 }
 
@@ -229,7 +235,7 @@ pub async fn lock_branch(
             locked.id, locked.name, locked.head_sequence, locked.base_sequence, locked.floor_sequence,
             locked.head_hash, locked.status::text AS "status!", locked.draft, locked.auto_merge,
             clock_timestamp() AS "now!",
-            CASE WHEN $3 THEN ARRAY[nextval('commit_sequence')] ELSE '{}' END AS "sequences!",
+            CASE WHEN $3 THEN nextval('commit_sequence') END AS sequence,
             CASE locked.name WHEN 'main' THEN locked.id
                 ELSE (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)
             END AS "main_id!"
@@ -257,6 +263,8 @@ pub async fn lock_branch(
 /// A small commit that somebody wants to make.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
+    /// Whose rights they have.
+    pub rights_of: &'a str,
     /// On which branch.
     pub branch: &'a str,
     /// The paths at which there is a file after it.
@@ -265,96 +273,119 @@ pub struct Wanted<'a> {
     pub key: Option<UsedKey<'a>>,
 }
 
-/// What was seen of the branches on which somebody wants to commit.
-#[derive(Clone, Debug, Default)]
-pub struct Seen {
-    /// The branches that are active and do not merge by themselves, each once, with a number for each commit that is wanted on
-    /// it. `main` is among them only when no policy judges what comes to it, neither of the repo nor of its org.
-    pub branches: Vec<SeenBranch>,
-    /// Which commits there is something against, by their place: their key was used before, or a path may be a file and a
-    /// directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
-    pub opposed: Vec<i32>,
+/// What was seen for a small commit.
+#[derive(Clone, Debug)]
+pub struct Looked {
+    /// What the database knows about the repo and whoever gives the right.
+    pub facts: RepoFacts,
+    /// The branch, with a number for the commit, if nothing is against it.
+    pub branch: Option<SeenBranch>,
 }
 
-/// Looks at branches without locking them, for [`append_unmoved`](crate::append::append_unmoved): all that stands against the
-/// commits and does not go away by itself is found here, in one statement. Answers with the connection, which is alive.
+/// Looks at what small commits to a repo need, without a lock, for [`append_unmoved`](crate::append::append_unmoved): who may do
+/// what, the branches, and all that is against a commit and does not go away by itself. That is a branch that is not there, not
+/// active or merges by itself; a policy that judges what comes to `main`; a key that was used before; and a path that may be a file
+/// and a directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
+///
+/// Answers in the order of the commits, nothing where the repo does not exist, and with the connection, which is alive.
 ///
 /// # Errors
 /// When the database cannot answer.
-pub async fn look_at_branches(pool: &Pool, repo_id: i64, wanted: &[Wanted<'_>]) -> Result<(Connection, Seen)> {
-    let names: Vec<&str> = wanted.iter().map(|wanted| wanted.branch).collect();
+pub async fn look_at_branches(
+    pool: &Pool,
+    repo: &str,
+    wanted: &[Wanted<'_>],
+) -> Result<(Connection, Vec<Option<Looked>>)> {
+    let mut rights_of = Vec::with_capacity(wanted.len());
+    let mut names = Vec::with_capacity(wanted.len());
+    let mut users = Vec::with_capacity(wanted.len());
+    let mut keys = Vec::with_capacity(wanted.len());
     let mut around = Surroundings::default();
-    let mut keys = KeyColumns::default();
-    for (place, wanted) in (0..).zip(wanted) {
+    for (place, wanted) in (1..).zip(wanted) {
+        rights_of.push(wanted.rights_of);
+        names.push(wanted.branch);
+        users.push(wanted.key.map(|key| key.identity));
+        keys.push(wanted.key.map(|key| key.key));
         around.push(place, wanted.created);
-        if let Some(key) = wanted.key {
-            keys.push(place, key);
-        }
     }
     let mut attempts = Attempts::new(pool);
     let (connection, rows) = loop {
         let mut connection = attempts.connection().await?;
         let rows = sqlx::query!(
             r#"
-        WITH asked AS MATERIALIZED (
-            SELECT name, count(*) AS commits FROM unnest($2::text[]) AS asked (name) GROUP BY name
-        ),
-        main AS MATERIALIZED (SELECT id FROM branches WHERE repo_id = $1 AND name = 'main' AND deleted_at IS NULL)
-        SELECT
-            b.id, b.name, b.head_sequence, b.base_sequence, b.floor_sequence, b.head_hash, b.status::text AS "status!",
-            b.draft, b.auto_merge, main.id AS "main_id!", clock_timestamp() AS "now!",
-            ARRAY(SELECT nextval('commit_sequence') FROM generate_series(1, asked.commits)) AS "sequences!",
-            ARRAY(
-                SELECT around.place
-                FROM unnest($3::integer[], $4::text[], $5::text[]) AS around (place, low, high)
-                -- On the branch and on `main`.
-                CROSS JOIN LATERAL (SELECT b.id UNION SELECT main.id) layer (branch_id)
-                CROSS JOIN LATERAL (
-                    SELECT FROM file_changes f
-                    WHERE f.branch_id = layer.branch_id
-                        AND f.path >= around.low COLLATE "C"
-                        AND f.path <= around.high COLLATE "C"
-                    ORDER BY f.path
-                    LIMIT 1
-                ) found
-                WHERE ($2::text[])[around.place + 1] = b.name COLLATE "C"
-            ) AS "crowded!",
-            ARRAY(
-                SELECT given.place
-                FROM unnest($6::integer[], $7::text[], $8::text[]) AS given (place, identity, key)
-                JOIN idempotency_keys k
-                    ON k.identity = given.identity COLLATE "C" AND k.key = given.key COLLATE "C"
-            ) AS "used!"
-        FROM asked
-        JOIN branches b ON b.repo_id = $1 AND b.name = asked.name COLLATE "C" AND b.deleted_at IS NULL
-        CROSS JOIN main
-        WHERE b.status = 'active'
-            AND NOT b.auto_merge
-            AND (
-                b.id <> main.id
-                OR (
-                    NOT EXISTS (SELECT FROM repos r JOIN org_policies o ON o.org_id = r.org_id WHERE r.id = $1)
-                    -- As in `policies_in_force`.
-                    AND NOT EXISTS (
-                        SELECT FROM file_changes f
-                        WHERE f.branch_id = b.id
-                            AND f.superseded_by IS NULL
-                            AND f.content_id IS NOT NULL
-                            AND f.path > '.docstore/policy/'
-                            AND f.path < '.docstore/policy0'
-                            AND f.path LIKE '%.rego'
+            SELECT
+                asked.place AS "place!", r.repo_id AS "repo_id!", r.org_id AS "org_id!", r.name AS "name!",
+                r.created_at AS "created_at!", r.created_by AS "created_by!", r.explicit_role::text, r.org_role::text,
+                r.has_admin AS "has_admin!", b.id AS "id?", b.name AS "branch?", b.head_sequence AS "head_sequence?",
+                b.base_sequence AS "base_sequence?", b.floor_sequence AS "floor_sequence?", b.head_hash,
+                b.draft AS "draft?", main.id AS "main_id?", clock_timestamp() AS "now!",
+                CASE WHEN NOT anything.against THEN nextval('commit_sequence') END AS sequence
+            FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
+                AS asked (rights_of, branch, identity, key, place)
+            CROSS JOIN LATERAL repo_facts($1, asked.rights_of) r
+            LEFT JOIN branches b
+                ON b.repo_id = r.repo_id
+                AND b.name = asked.branch COLLATE "C"
+                AND b.deleted_at IS NULL
+                AND b.status = 'active'
+                AND NOT b.auto_merge
+            LEFT JOIN branches main ON main.repo_id = r.repo_id AND main.name = 'main' AND main.deleted_at IS NULL
+            CROSS JOIN LATERAL (
+                SELECT
+                    b.id IS NULL
+                    OR EXISTS (
+                        SELECT FROM idempotency_keys k
+                        WHERE k.identity = asked.identity COLLATE "C" AND k.key = asked.key COLLATE "C"
                     )
-                )
-            )
-        "#,
-            repo_id,
+                    OR EXISTS (
+                        SELECT FROM unnest($6::integer[], $7::text[], $8::text[]) AS around (place, low, high)
+                        CROSS JOIN LATERAL (
+                            (
+                                SELECT FROM file_changes f
+                                WHERE f.branch_id = b.id
+                                    AND f.path >= around.low COLLATE "C"
+                                    AND f.path <= around.high COLLATE "C"
+                                ORDER BY f.path
+                                LIMIT 1
+                            )
+                            UNION ALL
+                            (
+                                SELECT FROM file_changes f
+                                WHERE f.branch_id = main.id
+                                    AND main.id <> b.id
+                                    AND f.path >= around.low COLLATE "C"
+                                    AND f.path <= around.high COLLATE "C"
+                                ORDER BY f.path
+                                LIMIT 1
+                            )
+                        ) found
+                        WHERE around.place = asked.place
+                    )
+                    OR b.id = main.id AND (
+                        EXISTS (SELECT FROM org_policies o WHERE o.org_id = r.org_id)
+                        -- As in `policies_in_force`.
+                        OR EXISTS (
+                            SELECT FROM file_changes f
+                            WHERE f.branch_id = b.id
+                                AND f.superseded_by IS NULL
+                                AND f.content_id IS NOT NULL
+                                AND f.path > '.docstore/policy/'
+                                AND f.path < '.docstore/policy0'
+                                AND f.path LIKE '%.rego'
+                        )
+                    ) AS against
+                -- Once, though two columns ask.
+                OFFSET 0
+            ) anything
+            "#,
+            repo,
+            &rights_of as &[&str],
             &names as &[&str],
+            &users as &[Option<&str>],
+            &keys as &[Option<&str>],
             &around.place,
             &around.low,
             &around.high,
-            &keys.place,
-            &keys.identity as &[&str],
-            &keys.key as &[&str],
         )
         .fetch_all(&mut *connection)
         .await;
@@ -363,42 +394,32 @@ pub async fn look_at_branches(pool: &Pool, repo_id: i64, wanted: &[Wanted<'_>]) 
             Err(error) => attempts.failed(error)?,
         }
     };
-    let mut seen = Seen::default();
-    for row in rows {
-        seen.opposed.extend(row.crowded);
-        seen.opposed.extend(row.used);
-        let raw = RawSeen {
-            id: row.id,
-            name: row.name,
-            head_sequence: row.head_sequence,
-            base_sequence: row.base_sequence,
-            floor_sequence: row.floor_sequence,
-            head_hash: row.head_hash,
-            status: row.status,
-            draft: row.draft,
-            auto_merge: row.auto_merge,
-            now: row.now,
-            sequences: row.sequences,
-            main_id: row.main_id,
+    let looked = rows.into_iter().map(|row| {
+        let facts = facts_of!(row);
+        let branch = match (row.sequence, row.id, row.branch, row.main_id) {
+            (Some(sequence), Some(id), Some(name), Some(main_id)) => Some(SeenBranch {
+                repo_id: row.repo_id,
+                branch: BranchRow {
+                    id,
+                    name,
+                    head_sequence: row.head_sequence.unwrap_or_default(),
+                    base_sequence: row.base_sequence.unwrap_or_default(),
+                    floor_sequence: row.floor_sequence.unwrap_or_default(),
+                    head_hash: row.head_hash,
+                    status: BranchStatus::Active,
+                    draft: row.draft.unwrap_or_default(),
+                    auto_merge: false,
+                },
+                now: row.now,
+                sequence: Some(sequence),
+                main_id,
+            }),
+            _ => None,
         };
-        seen.branches.push(raw.of_repo(repo_id));
-    }
-    Ok((connection, seen))
-}
-
-#[derive(Default)]
-struct KeyColumns<'a> {
-    place: Vec<i32>,
-    identity: Vec<&'a str>,
-    key: Vec<&'a str>,
-}
-
-impl<'a> KeyColumns<'a> {
-    fn push(&mut self, place: i32, key: UsedKey<'a>) {
-        self.place.push(place);
-        self.identity.push(key.identity);
-        self.key.push(key.key);
-    }
+        (row.place, Looked { facts, branch })
+    });
+    let looked = in_order(wanted.len(), looked);
+    Ok((connection, looked))
 }
 
 /// Creates a branch at the head of `main` of a repo that is held. A taken name violates `branches_live_name`. Answers its base, or nothing

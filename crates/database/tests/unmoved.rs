@@ -8,17 +8,20 @@ use docstore_database::{
     CommitError, Connection, Error, Pool,
     append::{BranchAppend, Brought, ChangedContent, Conditions, Footing, NewChange, NewCommit, append_unmoved},
     begin,
-    branches::{Seen, Wanted, look_at_branches},
+    branches::{Looked, SeenBranch, Wanted, look_at_branches},
     contents::{ContentHash, NewBytes, NewContent},
     idempotency::UsedKey,
     repos::lock_repo,
     testing::TestDatabase,
 };
+use docstore_models::Role;
 use sqlx::Executor;
 
 const HASH: ContentHash = [7; 32];
 
 const KEY: UsedKey<'_> = UsedKey { identity: "a@example.com", key: "key", request_hash: &[1] };
+
+const REPO: &str = "default/default";
 
 /// The repo that every database begins with, and a branch beside its `main`.
 struct World {
@@ -46,20 +49,35 @@ impl World {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
-    /// Looks at the branches for a file on each.
-    async fn look(&self, branches: &[&str]) -> (Connection, Seen) {
-        let wanted: Vec<Wanted<'_>> =
-            branches.iter().map(|branch| Wanted { branch, created: &["dir/file"], key: Some(KEY) }).collect();
-        look_at_branches(&self.pool, self.repo_id, &wanted).await.unwrap()
+    /// Looks for commits of files, each on a branch.
+    async fn look_for(
+        &self,
+        wanted: &[(&str, &str)],
+        key: Option<UsedKey<'_>>,
+    ) -> (Connection, Vec<Option<SeenBranch>>) {
+        let created: Vec<[&str; 1]> = wanted.iter().map(|(_, path)| [*path]).collect();
+        let wanted: Vec<Wanted<'_>> = wanted
+            .iter()
+            .zip(&created)
+            .map(|((branch, _), created)| Wanted { rights_of: KEY.identity, branch, created, key })
+            .collect();
+        let (connection, looked) = look_at_branches(&self.pool, REPO, &wanted).await.unwrap();
+        (connection, looked.into_iter().map(|looked| looked.unwrap().branch).collect())
+    }
+
+    /// Looks for a commit of a file on each of the branches, which nothing is against.
+    async fn look(&self, branches: &[&str]) -> (Connection, Vec<SeenBranch>) {
+        let wanted: Vec<(&str, &str)> = branches.iter().map(|branch| (*branch, "dir/file")).collect();
+        let (connection, seen) = self.look_for(&wanted, Some(KEY)).await;
+        (connection, seen.into_iter().map(Option::unwrap).collect())
     }
 
     /// Commits the file to every branch that was seen.
-    async fn append(&self, mut connection: Connection, seen: &Seen) -> Result<usize, CommitError> {
+    async fn append(&self, mut connection: Connection, seen: &[SeenBranch]) -> Result<usize, CommitError> {
         let commits: Vec<NewCommit> = seen
-            .branches
             .iter()
             .map(|branch| NewCommit {
-                sequence: branch.sequences[0],
+                sequence: branch.sequence.unwrap(),
                 message: "m".to_owned(),
                 author: KEY.identity.to_owned(),
                 created_at: branch.now.trunc_subsecs(6),
@@ -76,7 +94,6 @@ impl World {
             })
             .collect();
         let appends: Vec<_> = seen
-            .branches
             .iter()
             .zip(&commits)
             .map(|(branch, commit)| BranchAppend {
@@ -86,8 +103,7 @@ impl World {
                 created: &[],
             })
             .collect();
-        let content =
-            NewContent { hash: HASH, size: 1, bytes: NewBytes::Inline(vec![0]), created_by: "a".to_owned() };
+        let content = NewContent { hash: HASH, size: 1, bytes: NewBytes::Inline(vec![0]), created_by: "a".to_owned() };
         let stored = append_unmoved(
             &mut connection,
             self.repo_id,
@@ -153,7 +169,6 @@ async fn what_changes_between_look_and_commit_refuses_it() {
         ),
     ] {
         let (connection, seen) = world.look(&["main", "topic"]).await;
-        assert_eq!(seen.branches.len(), 2, "{meanwhile}");
         world.does(meanwhile).await;
         let appended = world.append(connection, &seen).await;
         assert!(is_refused_for_now(&appended), "{meanwhile}: {appended:?}");
@@ -201,43 +216,57 @@ async fn a_check_that_is_required_meanwhile_is_expected() {
         )
         .await;
     world.append(connection, &seen).await.unwrap();
-    let topic = seen.branches.iter().find(|branch| branch.branch.name == "topic").unwrap();
+    let topic = &seen[0];
     let expected: Vec<(i64, i64, String)> =
         sqlx::query_as("SELECT branch_id, sequence, state FROM check_runs").fetch_all(&world.pool).await.unwrap();
-    assert_eq!(expected, [(topic.branch.id, topic.sequences[0], "expected".to_owned())]);
+    assert_eq!(expected, [(topic.branch.id, topic.sequence.unwrap(), "expected".to_owned())]);
 }
 
 #[tokio::test]
 async fn the_look_finds_what_does_not_go_away_by_itself() {
     let world = World::new().await;
+    let free = async |wanted: &[(&str, &str)], key| {
+        let (connection, seen) = world.look_for(wanted, key).await;
+        connection.done();
+        seen.iter().map(Option::is_some).collect::<Vec<_>>()
+    };
+    assert_eq!(free(&[("main", "a"), ("topic", "a"), ("nowhere", "a")], None).await, [true, true, false]);
     // A policy of the org judges what comes to main, and nothing else.
     world
         .does("INSERT INTO org_policies (org_id, name, source, updated_by) SELECT id, 'never', '', 'a' FROM orgs")
         .await;
-    let names = |seen: &Seen| seen.branches.iter().map(|branch| branch.branch.name.clone()).collect::<Vec<_>>();
-    let (_, seen) = world.look(&["main", "topic", "nowhere"]).await;
-    assert_eq!(names(&seen), ["topic"]);
+    assert_eq!(free(&[("main", "a"), ("topic", "a")], None).await, [false, true]);
     world.does("DELETE FROM org_policies").await;
-    // Numbers for each, in their order.
-    let (connection, seen) = world.look(&["topic", "topic"]).await;
-    assert!(seen.opposed.is_empty());
-    assert!(seen.branches[0].sequences.is_sorted() && seen.branches[0].sequences.len() == 2);
+    for (made, undone) in [
+        (
+            "UPDATE branches SET status = 'abandoned' WHERE name = 'topic'",
+            "UPDATE branches SET status = 'active' WHERE name = 'topic'",
+        ),
+        (
+            "UPDATE branches SET auto_merge = true WHERE name = 'topic'",
+            "UPDATE branches SET auto_merge = false WHERE name = 'topic'",
+        ),
+    ] {
+        world.does(made).await;
+        assert_eq!(free(&[("topic", "a")], None).await, [false], "{made}");
+        world.does(undone).await;
+    }
+    // Numbers are drawn only for those that nothing is against.
+    let before = world.number("SELECT last_value FROM commit_sequence").await;
+    let (connection, seen) = world.look_for(&[("topic", "a"), ("nowhere", "a"), ("topic", "b")], None).await;
+    connection.done();
+    let mut drawn: Vec<i64> = seen.iter().flatten().map(|branch| branch.sequence.unwrap()).collect();
+    drawn.sort_unstable();
+    assert_eq!(drawn, [before + 1, before + 2]);
+
+    let (connection, seen) = world.look(&["topic"]).await;
     world.append(connection, &seen).await.unwrap();
-    // The key was used, and at the directory of the second path there is a file.
-    let wanted = [
-        Wanted { branch: "topic", created: &["dir/file/below"], key: None },
-        Wanted { branch: "topic", created: &["dir/other"], key: Some(KEY) },
-        Wanted { branch: "topic", created: &["dir/third"], key: None },
-        Wanted { branch: "main", created: &["dir"], key: None },
-    ];
-    let (_, seen) = look_at_branches(&world.pool, world.repo_id, &wanted).await.unwrap();
-    let mut opposed = seen.opposed;
-    opposed.sort_unstable();
-    opposed.dedup();
-    assert_eq!(opposed, [0, 1]);
+    assert_eq!(free(&[("topic", "other")], Some(KEY)).await, [false], "the key was used");
+    let around = [("topic", "dir/file/below"), ("topic", "dir"), ("topic", "dir/third"), ("main", "dir")];
+    assert_eq!(free(&around, None).await, [false, false, true, true]);
     // What is in the way on main is so on its branches.
-    let (connection, seen) = look_at_branches(&world.pool, world.repo_id, &wanted[3..]).await.unwrap();
     world.does("DELETE FROM idempotency_keys").await;
+    let (connection, seen) = world.look(&["main"]).await;
     world.append(connection, &seen).await.unwrap();
     world
         .does(
@@ -245,6 +274,28 @@ async fn the_look_finds_what_does_not_go_away_by_itself() {
              SELECT id, 'other', 0, 0, 0, 'a' FROM repos",
         )
         .await;
-    let wanted = [Wanted { branch: "other", created: &["dir"], key: None }];
-    assert_eq!(look_at_branches(&world.pool, world.repo_id, &wanted).await.unwrap().1.opposed, [0]);
+    assert_eq!(free(&[("other", "dir"), ("other", "x")], None).await, [false, true]);
+    // A policy on main judges what comes to main.
+    world.does("UPDATE file_changes SET path = '.docstore/policy/never.rego' WHERE path = 'dir/file'").await;
+    assert_eq!(free(&[("main", "x"), ("other", "x")], None).await, [false, true]);
+}
+
+#[tokio::test]
+async fn the_look_tells_the_right_of_each() {
+    let world = World::new().await;
+    world.does("INSERT INTO roles (repo_id, identity, role) SELECT id, 'w@example.com', 'writer' FROM repos").await;
+    let wanted = ["w@example.com", "nobody@example.com", "w@example.com"].map(|rights_of| Wanted {
+        rights_of,
+        branch: "topic",
+        created: &[],
+        key: None,
+    });
+    let (connection, looked) = look_at_branches(&world.pool, REPO, &wanted).await.unwrap();
+    connection.done();
+    let role = |looked: Option<Looked>| looked.unwrap().facts.explicit_role;
+    let roles: Vec<_> = looked.into_iter().map(role).collect();
+    assert_eq!(roles, [Some(Role::Writer), None, Some(Role::Writer)]);
+    let (connection, looked) = look_at_branches(&world.pool, "default/nowhere", &wanted).await.unwrap();
+    connection.done();
+    assert!(looked.iter().all(Option::is_none));
 }

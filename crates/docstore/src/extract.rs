@@ -292,8 +292,13 @@ fn idempotency_key(parts: &Parts, said: &[u8]) -> Result<Option<IdempotencyKey>,
 /// How long a request waits for memory for its body.
 const BODY_MEMORY_WAIT: Duration = Duration::from_secs(5);
 
+/// The length of the body in bytes, if the request says so.
+pub(crate) fn declared_length(headers: &HeaderMap) -> Option<usize> {
+    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
+}
+
 /// Reads a whole body of at most so many bytes, within the memory that bodies may take and the time that one of its declared
-/// size may. Rights were looked at before, so that time is also how long they may outlast a revocation.
+/// size may. Rights were looked at before, but for small commits, so that time is also how long they may outlast a revocation.
 async fn whole_body(
     state: &AppState,
     headers: &HeaderMap,
@@ -301,8 +306,7 @@ async fn whole_body(
     limit: usize,
 ) -> Result<(bytes::Bytes, OwnedSemaphorePermit), ApiError> {
     check_declared_length(headers, limit as u64).map_err(unreadable)?;
-    let declared: Option<usize> =
-        headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let declared = declared_length(headers);
     let busy = || ApiError::new(ErrorCode::ServiceUnavailable, "the server has no memory for another body; try again");
     let permit =
         state.body_memory.take(declared.unwrap_or(limit).min(limit), BODY_MEMORY_WAIT).await.ok_or_else(busy)?;

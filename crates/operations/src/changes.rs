@@ -149,6 +149,18 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// That of one commit whose contents all came with the request and go into the database.
+    pub(crate) fn of_small(brought_by: &str, files: Vec<FileChange>) -> (Vec<PlannedChange>, Self) {
+        let Hashed { mut planned, new, named: _ } = hash(vec![files]);
+        let new_contents = new.into_iter().map(|(hash, bytes)| NewContent {
+            hash,
+            size: i64::try_from(bytes.len()).unwrap_or(i64::MAX),
+            bytes: NewBytes::Inline(bytes),
+            created_by: brought_by.to_owned(),
+        });
+        (planned.pop().unwrap_or_default(), Self { new_contents: new_contents.collect(), ..Self::default() })
+    }
+
     /// The stored content of a change; none for a deletion.
     pub(crate) fn content(&self, change: &PlannedChange) -> Option<&ContentRow> {
         change.hash.as_ref().and_then(|hash| self.known.get(hash))

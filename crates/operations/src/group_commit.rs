@@ -6,12 +6,13 @@
 //! and gets its refusal there.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
 use docstore_database::{
     CommitError,
+    access::RepoFacts,
     append::{BranchAppend, Brought, Conditions, Footing, append_unmoved},
     branches::{SeenBranch, Wanted, look_at_branches},
     contents::{ContentHash, NewContent},
@@ -22,9 +23,9 @@ use docstore_history::clashing_paths;
 use docstore_models::{CommitResponse, MAIN_BRANCH};
 
 use crate::{
-    Error, Operations, Result,
+    ChangedBytes, Error, FileChange, Operations, Result, Writer,
     changes::{ChainBuilder, NewCommits, created_paths},
-    commit::{PreparedCommit, answer_to_keep},
+    commit::{PreparedCommit, answer_to_keep, check_may_commit},
     together::{Service, Together},
     write::envelope,
 };
@@ -50,12 +51,12 @@ pub(crate) fn commit_groups() -> Arc<CommitGroups> {
 pub(crate) struct GroupWriter(Operations);
 
 impl Service for GroupWriter {
-    type Key = i64;
+    type Key = String;
     type Question = PreparedCommit;
     type Answer = Outcome;
 
-    async fn serve(&self, repo_id: &i64, members: Vec<PreparedCommit>) -> Vec<Outcome> {
-        self.0.write_group(*repo_id, members).await
+    async fn serve(&self, repo: &String, members: Vec<PreparedCommit>) -> Vec<Outcome> {
+        self.0.write_group(repo, members).await
     }
 }
 
@@ -70,20 +71,30 @@ pub(crate) enum Outcome {
 /// Whether a commit may be one of a group: small, and judged by nobody but the branch's lock. Whether policies judge what comes
 /// to `main` is seen when the group looks at it.
 fn may_join(prepared: &PreparedCommit) -> bool {
-    prepared.writer.caller().covers_branch(&prepared.branch)
+    prepared.caller.covers_branch(&prepared.branch)
         && prepared.planned.len() <= GROUP_FILES_MAX
         && prepared.plan.inline_bytes().is_some_and(|bytes| bytes <= GROUP_BYTES_MAX)
         && (prepared.branch != MAIN_BRANCH || prepared.is_plain_on_main())
 }
 
 impl Operations {
+    /// Whether files are so few and small that a commit of them may join a group, and all of them came with the request.
+    pub(crate) fn is_small(&self, files: &[FileChange]) -> bool {
+        let sizes = files.iter().map(|file| match &file.bytes {
+            ChangedBytes::Inline(bytes) if !self.blobs().is_external(bytes.len() as u64) => Some(bytes.len()),
+            ChangedBytes::Inline(_) | ChangedBytes::Stored(_) => None,
+            ChangedBytes::Deleted => Some(0),
+        });
+        files.len() <= GROUP_FILES_MAX && sizes.sum::<Option<usize>>().is_some_and(|bytes| bytes <= GROUP_BYTES_MAX)
+    }
+
     /// Makes a commit, in a group when it may join one.
     pub(crate) async fn commit_in_group(&self, prepared: PreparedCommit) -> Result<CommitResponse> {
         if !may_join(&prepared) {
             return self.commit_alone(prepared).await;
         }
-        let repo_id = prepared.writer.repo_id();
-        match self.commit_groups().ask(GroupWriter(self.clone()), repo_id, prepared).await {
+        let repo = prepared.repo.clone();
+        match self.commit_groups().ask(GroupWriter(self.clone()), repo, prepared).await {
             Ok(Outcome::Written(written)) => written,
             Ok(Outcome::Alone(prepared)) => self.commit_alone(*prepared).await,
             Err(broken_off) => Err(Error::Internal(Box::new(broken_off))),
@@ -91,100 +102,132 @@ impl Operations {
     }
 
     /// Writes what can be written of a group, and says of each member what came of it.
-    async fn write_group(&self, repo_id: i64, members: Vec<PreparedCommit>) -> Vec<Outcome> {
-        match self.write_together(repo_id, &members).await {
-            Ok(answers) => members
-                .into_iter()
-                .zip(answers)
-                .map(|(prepared, answer)| match answer {
-                    Some(answer) => Outcome::Written(Ok(answer)),
-                    None => Outcome::Alone(Box::new(prepared)),
-                })
-                .collect(),
-            Err(Failure::Dissolved(error)) => {
-                tracing::debug!(
-                    error = &error as &(dyn std::error::Error + 'static),
-                    "the commits of a group are made alone"
-                );
-                members.into_iter().map(|prepared| Outcome::Alone(Box::new(prepared))).collect()
-            }
-            Err(Failure::Unavailable(error)) => {
-                let error = Arc::new(error);
-                members.iter().map(|_| Outcome::Written(Err(Error::of_shared(&error)))).collect()
-            }
-            Err(Failure::Unknown(cause, written)) => {
-                let outcome = |(prepared, written)| {
-                    if written {
-                        Outcome::Written(Err(Error::OutcomeUnknown(Box::new(Arc::clone(&cause)))))
-                    } else {
-                        Outcome::Alone(Box::new(prepared))
-                    }
-                };
-                members.into_iter().zip(written).map(outcome).collect()
-            }
+    async fn write_group(&self, repo: &str, mut members: Vec<PreparedCommit>) -> Vec<Outcome> {
+        let mut outcomes: Vec<Option<Result<CommitResponse>>> = members.iter().map(|_| None).collect();
+        if let Err(error) = self.write_together(repo, &mut members, &mut outcomes).await {
+            tracing::debug!(
+                error = &error as &(dyn std::error::Error + 'static),
+                "the commits of a group are made alone"
+            );
         }
+        let outcome = |(prepared, outcome)| match outcome {
+            Some(outcome) => Outcome::Written(outcome),
+            None => Outcome::Alone(Box::new(prepared)),
+        };
+        members.into_iter().zip(outcomes).map(outcome).collect()
     }
 
-    /// Looks at the branches, and writes all that nothing stands against: two statements. Answers, member by member, what is
-    /// written; nothing for those who have to go alone.
+    /// Looks at the branches, and writes all that nothing stands against: two statements. Says, member by member, what came
+    /// of it; nothing of those who have to go alone.
+    ///
+    /// # Errors
+    /// When all who were told nothing have to, because what was seen has changed, or for whatever else it may be.
     async fn write_together(
         &self,
-        repo_id: i64,
-        members: &[PreparedCommit],
-    ) -> Result<Vec<Option<CommitResponse>>, Failure> {
-        let created: Vec<Vec<&str>> = members.iter().map(|member| created_paths(&member.planned)).collect();
-        let wanted: Vec<Wanted<'_>> = members
-            .iter()
-            .zip(&created)
-            .map(|(member, created)| Wanted { branch: &member.branch, created, key: used_key(member) })
-            .collect();
-        let (mut connection, seen) =
-            look_at_branches(self.pool(), repo_id, &wanted).await.map_err(Failure::Unavailable)?;
-        let mut places = unopposed(&wanted, &seen.opposed);
+        repo: &str,
+        members: &mut [PreparedCommit],
+        outcomes: &mut [Option<Result<CommitResponse>>],
+    ) -> Result<()> {
+        let looked = {
+            let created: Vec<Vec<&str>> = members.iter().map(|member| created_paths(&member.planned)).collect();
+            let wanted: Vec<Wanted<'_>> = members
+                .iter()
+                .zip(&created)
+                .map(|(member, created)| Wanted {
+                    rights_of: member.caller.rights_of().as_str(),
+                    branch: &member.branch,
+                    created,
+                    key: used_key(member),
+                })
+                .collect();
+            look_at_branches(self.pool(), repo, &wanted).await
+        };
+        let (mut connection, looked) = match looked {
+            Ok(looked) => looked,
+            Err(error) if error.is_transient() => {
+                let error = Arc::new(error);
+                outcomes.fill_with(|| Some(Err(Error::of_shared(&error))));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+
+        let mut branches: Vec<Wished<'_>> = Vec::new();
+        let mut seen = Vec::with_capacity(members.len());
+        for (place, looked) in looked.into_iter().enumerate() {
+            let member = &mut members[place];
+            let (facts, branch) = looked.map_or((None, None), |looked| (Some(looked.facts), looked.branch));
+            match self.let_commit(member, facts) {
+                // A repo that has taken the name of the one that the right was for.
+                Ok(writer) if member.writer.as_ref().is_some_and(|known| known.repo_id() != writer.repo_id()) => {}
+                Ok(writer) => {
+                    member.writer = Some(writer);
+                    seen.extend(branch.map(|branch| (place, branch)));
+                }
+                Err(error) => outcomes[place] = Some(Err(error)),
+            }
+        }
+        let members = &*members;
+        let mut keys = HashSet::new();
+        for (place, branch) in &seen {
+            let key = used_key(&members[*place]);
+            // The same request sent twice at once: the second one finds the answer of the first.
+            if key.is_some_and(|key| !keys.insert((key.identity, key.key))) {
+                continue;
+            }
+            match branches.iter_mut().find(|wished| wished.seen.branch.id == branch.branch.id) {
+                Some(wished) => wished.join(*place, &members[*place], branch),
+                None => branches.push(Wished::new(*place, &members[*place], branch)),
+            }
+        }
+        let Some(repo_id) = branches.first().map(|wished| wished.seen.repo_id) else {
+            connection.done();
+            return Ok(());
+        };
 
         let now = self.now();
         let mut ready: Vec<Ready> = Vec::with_capacity(members.len());
         let mut events: Vec<NewEvent> = Vec::with_capacity(members.len());
-        let mut chains: Vec<(&SeenBranch, NewCommits)> = Vec::with_capacity(seen.branches.len());
-        for branch in &seen.branches {
-            let mut head = branch.branch.head_sequence;
-            let mut sequences = branch.sequences.iter().copied();
-            let mut chain: Option<ChainBuilder<'_>> = None;
-            for place in places.remove(branch.branch.name.as_str()).unwrap_or_default() {
+        let mut chains: Vec<(&SeenBranch, NewCommits)> = Vec::with_capacity(branches.len());
+        for Wished { seen, places, mut sequences, .. } in branches {
+            let mut head = seen.branch.head_sequence;
+            let mut chain = ChainBuilder::new(&members[places[0]].repo, seen);
+            // They are drawn in whatever order the database went through them.
+            sequences.sort_unstable();
+            let mut sequences = sequences.into_iter();
+            for place in places {
                 let member = &members[place];
                 if member.expected_head.is_some_and(|expected| expected != head) {
                     continue;
                 }
                 let Some(sequence) = sequences.next() else { break };
-                let chain = chain.get_or_insert_with(|| ChainBuilder::new(member.writer.repo(), branch));
-                let event = member.push_to(chain, sequence, branch.now);
-                events.push(envelope(now, Some(repo_id), &event).map_err(Failure::Dissolved)?);
-                let kept = answer_to_keep(sequence, chain.head_hash().to_owned());
-                ready.push(Ready { place, kept });
+                let event = member.push_to(&mut chain, sequence, seen.now);
+                events.push(envelope(now, Some(repo_id), &event)?);
+                ready.push(Ready { place, kept: answer_to_keep(sequence, chain.head_hash().to_owned()) });
                 head = sequence;
             }
-            chains.extend(chain.map(|chain| (branch, chain.finish())));
+            chains.push((seen, chain.finish()));
         }
         let appends: Vec<BranchAppend<'_, SeenBranch>> = chains
             .iter()
-            .map(|(branch, new)| BranchAppend {
-                branch: *branch,
-                footing: Footing::of(branch),
+            .map(|(seen, new)| BranchAppend {
+                branch: *seen,
+                footing: Footing::of(seen),
                 commits: &new.commits,
                 created: &[],
             })
             .collect();
-        let mut seen = HashSet::new();
+        let mut once = HashSet::new();
         let contents: Vec<&NewContent> = ready
             .iter()
             .flat_map(|ready| members[ready.place].plan.new_contents())
-            .filter(|content| seen.insert(content.hash))
+            .filter(|content| once.insert(content.hash))
             .collect();
         let hashes: Vec<ContentHash> = ready
             .iter()
             .flat_map(|ready| members[ready.place].planned.iter().filter_map(|change| change.hash))
             .collect();
-        let answers = answers_to_keep(members, &ready).map_err(Failure::Dissolved)?;
+        let answers = answers_to_keep(members, &ready)?;
         let appended = append_unmoved(
             &mut connection,
             repo_id,
@@ -195,13 +238,15 @@ impl Operations {
         .await;
         let stored = match appended {
             Ok(stored) => stored,
-            Err(CommitError::Refused(error)) => return Err(Failure::Dissolved(error.into())),
+            Err(CommitError::Refused(error)) => return Err(error.into()),
             Err(CommitError::Unknown(cause)) => {
                 // It may have happened.
                 self.commit_happened();
-                let written: HashSet<usize> = ready.iter().map(|ready| ready.place).collect();
-                let written = (0..members.len()).map(|place| written.contains(&place)).collect();
-                return Err(Failure::Unknown(Arc::new(cause), written));
+                let cause = Arc::new(cause);
+                for Ready { place, .. } in ready {
+                    outcomes[place] = Some(Err(Error::OutcomeUnknown(Box::new(Arc::clone(&cause)))));
+                }
+                return Ok(());
             }
         };
         connection.done();
@@ -209,22 +254,50 @@ impl Operations {
             self.commit_happened();
         }
         let stored = stored.into_iter().map(|row| (row.hash, row)).collect();
-        let mut answers = vec![None; members.len()];
         for Ready { place, kept } in ready {
-            answers[place] = Some(CommitResponse { files: members[place].files(&stored), ..kept });
+            outcomes[place] = Some(Ok(CommitResponse { files: members[place].files(&stored), ..kept }));
         }
-        Ok(answers)
+        Ok(())
+    }
+
+    /// The right of a member, as it is now.
+    fn let_commit(&self, member: &PreparedCommit, facts: Option<RepoFacts>) -> Result<Writer> {
+        let writer: Writer = self.judge(&member.caller, &member.repo, facts)?.try_into()?;
+        check_may_commit(&writer, &member.branch)?;
+        Ok(writer)
     }
 }
 
-/// Why a group was not written.
-enum Failure {
-    /// The database cannot be asked.
-    Unavailable(docstore_database::Error),
-    /// Something that was seen has changed. Nothing has happened: all have to go alone.
-    Dissolved(Error),
-    /// The database went away in the middle. Which members it concerns.
-    Unknown(Arc<dyn std::error::Error + Send + Sync>, Vec<bool>),
+/// A branch that nothing is against, and who wants to commit to it.
+struct Wished<'a> {
+    seen: &'a SeenBranch,
+    places: Vec<usize>,
+    /// A number for each.
+    sequences: Vec<i64>,
+    created: BTreeSet<&'a str>,
+}
+
+impl<'a> Wished<'a> {
+    fn new(place: usize, member: &'a PreparedCommit, seen: &'a SeenBranch) -> Self {
+        Self {
+            seen,
+            places: vec![place],
+            sequences: seen.sequence.into_iter().collect(),
+            created: created_paths(&member.planned).into_iter().collect(),
+        }
+    }
+
+    /// Lets another one commit behind those who do already, unless it needs a directory where another one makes a file, or the
+    /// contrary: then it goes alone.
+    fn join(&mut self, place: usize, member: &'a PreparedCommit, seen: &SeenBranch) {
+        let mut created = self.created.clone();
+        created.extend(created_paths(&member.planned));
+        if clashing_paths(&created.iter().copied().collect::<Vec<_>>()).is_empty() {
+            self.created = created;
+            self.places.push(place);
+            self.sequences.extend(seen.sequence);
+        }
+    }
 }
 
 /// A member that is written, and what is kept of its answer.
@@ -235,30 +308,7 @@ struct Ready {
 
 /// The key of a member, if it came with one.
 fn used_key(member: &PreparedCommit) -> Option<UsedKey<'_>> {
-    member.key.as_ref().map(|key| key.used_by(member.writer.identity()))
-}
-
-/// The places of members by their branch, but for those that have to go alone: whom something was seen against, whoever uses a
-/// key that another one uses, since it finds that one's answer, and whoever needs a directory where another one makes a file, or
-/// the contrary.
-fn unopposed<'a>(wanted: &[Wanted<'a>], opposed: &[i32]) -> HashMap<&'a str, Vec<usize>> {
-    let opposed: HashSet<usize> = opposed.iter().filter_map(|place| usize::try_from(*place).ok()).collect();
-    let mut keys = HashSet::new();
-    let mut places: HashMap<&str, (Vec<usize>, BTreeSet<&str>)> = HashMap::new();
-    for (place, wanted) in wanted.iter().enumerate() {
-        if opposed.contains(&place) || wanted.key.is_some_and(|key| !keys.insert((key.identity, key.key))) {
-            continue;
-        }
-        let (places, created) = places.entry(wanted.branch).or_default();
-        let mut together = created.clone();
-        together.extend(wanted.created);
-        // Alone it was looked at before.
-        if places.is_empty() || clashing_paths(&together.iter().copied().collect::<Vec<_>>()).is_empty() {
-            *created = together;
-            places.push(place);
-        }
-    }
-    places.into_iter().map(|(branch, (places, _))| (branch, places)).collect()
+    member.key.as_ref().map(|key| key.used_by(member.identity()))
 }
 
 /// What goes under the keys of members that are written.

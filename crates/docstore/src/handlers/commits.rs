@@ -1,24 +1,30 @@
+use std::mem;
+
 use axum::{
-    extract::State,
+    extract::{FromRequest, Request, State},
     http::{HeaderMap, StatusCode},
     response::Response,
 };
 use docstore_models::{
     ChainEntry, CommitDetail, CommitList, CommitRequest, CommitResponse, Diff, ImportRequest, ImportResponse,
 };
-use docstore_operations::{CommitChange, FileChange, ImportChange};
+use docstore_operations::{CommitChange, FileChange, ImportChange, Writer};
 use docstore_service::Json;
 
 use crate::{
     api::refusals::{InRepo, OfBody, OfChange, Ordinary},
     error::{ApiError, ApiResult},
     extract::{
-        LargeJsonBody, Params, PathName, RepoAdmin, RepoReader, RepoWriter,
+        LargeJsonBody, Params, PathName, RepoAdmin, RepoCaller, RepoName, RepoReader, declared_length,
         needs::{ADMIN, CONTENTS, READ},
     },
     respond::{Caching, json_array, tagged_json},
     state::AppState,
 };
+
+/// The longest body of a commit that is read before it is known whether the caller may commit, in bytes: as much as a small
+/// commit may have, in base64, and its paths and message.
+const SMALL_COMMIT_BODY_BYTES_MAX: usize = 128 * 1024;
 
 /// Commit to a branch. Writers; on `main` maintainers.
 #[utoipa::path(post, path = "/repos/{repo}/-/commit", tag = "commits", request_body = CommitRequest,
@@ -27,10 +33,39 @@ use crate::{
     responses((status = 201, body = CommitResponse), Ordinary, InRepo, OfBody, OfChange))]
 pub(crate) async fn commit(
     State(state): State<AppState>,
-    RepoWriter(writer): RepoWriter<CONTENTS>,
-    body: LargeJsonBody<CommitRequest>,
+    RepoName(repo): RepoName,
+    RepoCaller(caller): RepoCaller<CONTENTS>,
+    request: Request,
 ) -> ApiResult<(StatusCode, Json<CommitResponse>)> {
-    let CommitRequest { branch, message, files, expected_head, override_reason } = body.value;
+    let operations = &state.operations;
+    let ask_for_right = async || -> ApiResult<Writer> { Ok(operations.access(&caller, &repo).await?.try_into()?) };
+    // A body is read for somebody who may commit; a small one before that is known, since the operation finds it out together
+    // with all else that it looks at.
+    let is_small = declared_length(request.headers()).is_some_and(|bytes| bytes <= SMALL_COMMIT_BODY_BYTES_MAX);
+    let writer = if is_small { None } else { Some(ask_for_right().await?) };
+    let read: ApiResult<_> = async {
+        let mut body = LargeJsonBody::<CommitRequest>::from_request(request, &state).await?;
+        let change = commit_change(mem::take(&mut body.value))?;
+        Ok((body, change))
+    }
+    .await;
+    let committed = match (writer, read) {
+        (Some(writer), read) => {
+            let (body, change) = read?;
+            operations.commit(&writer, body.key.as_ref(), change).await?
+        }
+        (None, Ok((body, change))) => operations.commit_as(&caller, &repo, body.key.as_ref(), change).await?,
+        (None, Err(error)) => {
+            // Whoever may not commit is told that, whatever they sent.
+            ask_for_right().await?;
+            return Err(error);
+        }
+    };
+    Ok((StatusCode::CREATED, Json(committed)))
+}
+
+fn commit_change(request: CommitRequest) -> ApiResult<CommitChange> {
+    let CommitRequest { branch, message, files, expected_head, override_reason } = request;
     // In the contract's order: a missing branch is told before a bad path.
     let required = [(branch.is_empty(), "branch is required"), (files.is_empty(), "at least one file is required")];
     for (missing, sentence) in required.into_iter().chain([(message.is_empty(), "message is required")]) {
@@ -39,9 +74,7 @@ pub(crate) async fn commit(
         }
     }
     let files = files.into_iter().map(FileChange::from_request).collect::<Result<_, _>>()?;
-    let change = CommitChange { branch, message, files, expected_head, override_reason };
-    let committed = state.operations.commit(&writer, body.key.as_ref(), change).await?;
-    Ok((StatusCode::CREATED, Json(committed)))
+    Ok(CommitChange { branch, message, files, expected_head, override_reason })
 }
 
 /// Import commits with their authors and times. Admins. Additive.
