@@ -1,7 +1,7 @@
 //! `/repos/{repo}/-/commit`, `/commits`, `/chain` and `/import`.
 
 use docstore_history::{ChainInput, GENESIS, chain_hash};
-use docstore_test_support::{Person, TestApp};
+use docstore_test_support::{Answer, Person, TestApp};
 use serde_json::{Value, json};
 
 use crate::support::{REPO, Transcript, branch, commit, text_file};
@@ -158,7 +158,7 @@ async fn a_writer_commits_to_branches_only() {
     let path = format!("{REPO}/commit");
     let send = async |body: &str| {
         let request = writer.request(http::Method::POST, &path).body(body.to_owned());
-        docstore_test_support::Answer::of(request).await.status.as_u16()
+        Answer::of(request).await.status.as_u16()
     };
     let of = |branch: &str| json!({"branch": branch, "message": "m", "files": [text_file("a", "x")]}).to_string();
     assert_eq!(send(&of("topic")).await, 201);
@@ -173,6 +173,53 @@ async fn a_writer_commits_to_branches_only() {
         assert_eq!(send(&trick).await, 403, "{trick}");
     }
     assert_eq!(me.get(&format!("{REPO}/tree")).await.expect(200), json!([]), "nothing reached main");
+}
+
+#[tokio::test]
+async fn whoever_may_not_commit_is_told_that_whatever_they_sent() {
+    let app = TestApp::start().await;
+    let me = app.admin();
+    me.put(&format!("{REPO}/roles/reader@example.com"), &json!({"role": "reader"})).await.expect(200);
+    branch(&me, REPO, "topic").await;
+    me.post("/repos", &json!({"owner": "default", "name": "other"})).await.expect(201);
+    let token_for =
+        async |body: Value| me.post("/tokens", &body).await.expect(201)["secret"].as_str().unwrap().to_owned();
+    let elsewhere = token_for(json!({"name": "a", "repos": ["default/other"], "actions": ["contents"]})).await;
+    let on_others = token_for(json!({"name": "b", "branches": ["else"], "actions": ["contents"]})).await;
+    let of = |branch: &str, text: &str| {
+        json!({"branch": branch, "message": "m", "files": [text_file("a", text)]}).to_string()
+    };
+    let long = "x".repeat(200 * 1024);
+    for (who, person) in [
+        ("a reader", app.person("reader@example.com")),
+        ("a stranger", app.person("stranger@example.com")),
+        ("a token for another repo", me.with_token(&elsewhere)),
+    ] {
+        for body in [
+            of("topic", "x"),
+            of("main", "x"),
+            of("nowhere", "x"),
+            of("topic", &long),
+            of("", "x"),
+            of("topic", "x").replace("\"a\"", "\"../a\""),
+            "{".to_owned(),
+            String::new(),
+        ] {
+            let request = person.request(http::Method::POST, &format!("{REPO}/commit")).body(body.clone());
+            let answer = Answer::of(request).await;
+            assert_eq!(answer.summary(), r#"403 {"code":"FORBIDDEN","error":"forbidden"}"#, "{who}: {body:.60}");
+        }
+        // What is long is not even waited for.
+        let body = reqwest::Body::wrap_stream(futures::stream::pending::<Result<Vec<u8>, std::io::Error>>());
+        let request = person.request(http::Method::POST, &format!("{REPO}/commit")).body(body);
+        assert_eq!(Answer::of(request).await.status, 403, "{who}");
+    }
+    let token = me.with_token(&on_others);
+    let request = token.request(http::Method::POST, &format!("{REPO}/commit")).body(of("topic", "x"));
+    assert_eq!(Answer::of(request).await.status, 403);
+    for branch in ["main", "topic"] {
+        assert_eq!(me.get(&format!("{REPO}/commits?branch={branch}")).await.expect(200)["commits"], json!([]));
+    }
 }
 
 #[tokio::test]
