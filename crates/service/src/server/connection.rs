@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::{Pin, pin},
     sync::{
@@ -58,7 +58,7 @@ impl Connection {
         let exchange = Arc::new(Exchange::default());
         let io = StrictIo::new(io, self.limits, exchange.clone());
         let drain = self.drain;
-        let service = ConnectionService { router: self.router, peer: self.peer, exchange };
+        let service = ConnectionService { router: self.router, peer: self.peer, exchange: exchange.clone() };
         let mut connection = pin!(
             http1::Builder::new()
                 // The byte stream below has the deadlines; hyper's own would also end a connection between requests.
@@ -68,12 +68,12 @@ impl Connection {
         );
         let ended = tokio::select! {
             biased;
-            ended = connection.as_mut() => ended,
+            ended = serving(connection.as_mut(), &exchange) => ended,
             () = drain.soon.cancelled() => {
                 connection.as_mut().graceful_shutdown();
                 tokio::select! {
                     biased;
-                    ended = connection.as_mut() => ended,
+                    ended = serving(connection.as_mut(), &exchange) => ended,
                     () = drain.now.cancelled() => return,
                 }
             }
@@ -83,6 +83,19 @@ impl Connection {
             tracing::debug!(error = &error as &dyn std::error::Error, peer = %self.peer, "connection ended early");
         }
     }
+}
+
+/// Polls a connection, once more after each answer.
+async fn serving<C: Future>(mut connection: Pin<&mut C>, exchange: &Exchange) -> C::Output {
+    poll_fn(|cx| {
+        loop {
+            let polled = connection.as_mut().poll(cx);
+            if polled.is_ready() || !exchange.take_answered() {
+                return polled;
+            }
+        }
+    })
+    .await
 }
 
 /// What hyper calls for each head that the byte stream let through.

@@ -1,14 +1,9 @@
 //! What the byte stream of a connection and the service on top of it tell each other.
 
-use std::{
-    sync::{
-        Arc, OnceLock,
-        atomic::{AtomicU64, Ordering},
-    },
-    task::Context,
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
-
-use futures::task::AtomicWaker;
 
 use super::Refusal;
 
@@ -22,9 +17,8 @@ pub(crate) struct Exchange {
     served: AtomicU64,
     finished: AtomicU64,
     refused: OnceLock<(u64, Refusal)>,
-    /// hyper does not read again after an answer while its last read is pending, so the byte stream would never learn
-    /// that it waits for the client again.
-    reader: AtomicWaker,
+    /// Whether an answer ended since somebody asked.
+    answered: AtomicBool,
 }
 
 impl Exchange {
@@ -44,10 +38,18 @@ impl Exchange {
         self.begun.load(Ordering::Relaxed) > 0
     }
 
-    /// Whether a request waits for its answer or for the rest of it. The task is woken when that changes.
-    pub(super) fn in_flight(&self, cx: &Context<'_>) -> bool {
-        self.reader.register(cx.waker());
+    /// Whether a request waits for its answer or for the rest of it. Whoever drives the connection goes on when that changes:
+    /// see [`Self::take_answered`].
+    pub(super) fn in_flight(&self) -> bool {
         self.begun.load(Ordering::Relaxed) > self.finished.load(Ordering::Relaxed)
+    }
+
+    /// Whether an answer ended since this was asked last. hyper does not read again after an answer while its last read is
+    /// pending, so the byte stream would not learn that it waits for the client again: the connection has to be polled once more.
+    /// That is left to its task, which knows when it has polled it. A waker would send the task through the scheduler after
+    /// each answer, which wakes another thread for it.
+    pub(crate) fn take_answered(&self) -> bool {
+        self.answered.swap(false, Ordering::Relaxed)
     }
 
     /// The service is called. The request counts as in flight until the guard is dropped.
@@ -58,14 +60,14 @@ impl Exchange {
     }
 }
 
-/// Held while a request is answered.
+/// Held while a request is answered, by the task of its connection.
 #[derive(Debug)]
 pub(crate) struct RequestGuard(Arc<Exchange>);
 
 impl Drop for RequestGuard {
     fn drop(&mut self) {
         self.0.finished.fetch_add(1, Ordering::Relaxed);
-        self.0.reader.wake();
+        self.0.answered.store(true, Ordering::Relaxed);
     }
 }
 

@@ -164,7 +164,7 @@ impl<IO> StrictIo<IO> {
     /// Ready with `Ok` means that hyper shall see the end of the stream, or look again.
     fn wait_to_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (wait, limit) = match self.phase {
-            Phase::Head(_) if self.exchange.in_flight(cx) => {
+            Phase::Head(_) if self.exchange.in_flight() => {
                 // hyper only watches for the client to go away while it works on an answer.
                 self.read_deadline.disarm();
                 return Poll::Pending;
