@@ -9,6 +9,7 @@ use docstore_database::{
     append::{BranchAppend, Brought, ChangedContent, Conditions, Footing, NewChange, NewCommit, append_unmoved},
     begin,
     branches::{Looked, SeenBranch, Wanted, look_at_branches},
+    commit,
     contents::{ContentHash, NewBytes, NewContent},
     idempotency::UsedKey,
     repos::lock_repo,
@@ -203,6 +204,29 @@ async fn it_waits_for_no_branch_and_no_repo_and_hardly_for_a_key() {
     assert!(is_refused_for_now(&world.append(connection, &seen).await));
     drop(holder);
     world.assert_nothing_happened("the repo is locked").await;
+}
+
+#[tokio::test]
+async fn a_branch_that_is_about_to_move_is_not_overtaken() {
+    let world = World::new().await;
+    let (connection, seen) = world.look(&["topic"]).await;
+    let mut mover = begin(&world.pool).await.unwrap();
+    mover.execute("UPDATE branches SET head_sequence = 1 WHERE name = 'topic'").await.unwrap();
+    let has_ended = std::cell::Cell::new(false);
+    let append = async {
+        let appended = world.append(connection, &seen).await;
+        has_ended.set(true);
+        appended
+    };
+    let goes_on = async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity \
+                       WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        while !has_ended.get() && world.number(waiting).await == 0 {}
+        commit(mover).await.unwrap();
+    };
+    let (appended, ()) = futures::join!(append, goes_on);
+    assert!(is_refused_for_now(&appended), "{appended:?}");
+    world.assert_nothing_happened("the branch was about to move").await;
 }
 
 #[tokio::test]
