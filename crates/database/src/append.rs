@@ -329,7 +329,9 @@ async fn append(
                 SELECT 1
                 FROM unnest($42::integer[], $43::text[], $44::text[]) AS around (place, low, high)
                 -- On the branch and on `main`.
-                CROSS JOIN LATERAL (SELECT ($37::bigint[])[around.place] UNION SELECT $45) layer (branch_id)
+                CROSS JOIN LATERAL (
+                    VALUES (($37::bigint[])[around.place]), (nullif($45, ($37::bigint[])[around.place]))
+                ) layer (branch_id)
                 CROSS JOIN LATERAL (
                     SELECT FROM file_changes f
                     WHERE f.branch_id = layer.branch_id

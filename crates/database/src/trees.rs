@@ -330,12 +330,21 @@ pub async fn files(
     Ok(files.collect())
 }
 
-/// A row of a page: the first holds the facts and the head, the others a file each. The facts are one column, since each
-/// column costs something in each row of a large page.
-struct RawPageRow {
-    // Boxed: the other rows, which have none, would be moved about with its place.
-    found: Option<Json<Box<Found>>>,
-    path: Option<String>,
+/// A page as one row: the facts and the head, and the files in columns, which are null when there are none. The driver does
+/// several times as much for a row as for an element of an array.
+struct RawPage {
+    found: Json<Found>,
+    paths: Option<Vec<String>>,
+    modes: Option<Vec<Option<i32>>>,
+    version_ids: Option<Vec<Option<Uuid>>>,
+    content_hashes: Option<Vec<Option<ContentHash>>>,
+    sizes: Option<Vec<Option<i64>>>,
+    obliterated: Option<Vec<Option<bool>>>,
+}
+
+/// What a page has of a file, or of one that stands for the directory that it is in.
+struct RawFile {
+    path: String,
     mode: Option<i32>,
     version_id: Option<Uuid>,
     content_hash: Option<ContentHash>,
@@ -357,11 +366,38 @@ struct Found {
     head_sequence: Option<i64>,
 }
 
-impl RawPageRow {
-    /// The file of another row, all of which is there.
+impl RawPage {
+    fn files(self) -> impl Iterator<Item = RawFile> {
+        let paths = self.paths.unwrap_or_default().into_iter();
+        let contents = self.version_ids.unwrap_or_default().into_iter().zip(self.content_hashes.unwrap_or_default());
+        let sizes = self.sizes.unwrap_or_default().into_iter().zip(self.obliterated.unwrap_or_default());
+        let files = paths.zip(self.modes.unwrap_or_default()).zip(contents).zip(sizes);
+        files.map(|(((path, mode), (version_id, content_hash)), (size, obliterated))| RawFile {
+            path,
+            mode,
+            version_id,
+            content_hash,
+            size,
+            obliterated,
+        })
+    }
+
+    /// The facts of a page and its entries.
+    fn into_page<T>(self, entry: impl Fn(RawFile) -> Option<T>) -> (RepoFacts, Option<Page<T>>) {
+        let found = &self.found.0;
+        let facts = facts_of!(found);
+        let page = found
+            .head_sequence
+            .map(|head_sequence| Page { head_sequence, entries: self.files().filter_map(entry).collect() });
+        (facts, page)
+    }
+}
+
+impl RawFile {
+    /// A file of which all is there.
     fn file(self) -> Option<TreeRow> {
         Some(TreeRow {
-            path: self.path?,
+            path: self.path,
             version_id: self.version_id?,
             hash: self.content_hash?,
             size: self.size?,
@@ -369,16 +405,6 @@ impl RawPageRow {
             obliterated: self.obliterated?,
         })
     }
-}
-
-/// The facts of a page and its entries.
-fn page_of<T>(rows: Vec<RawPageRow>, entry: impl Fn(RawPageRow) -> Option<T>) -> Option<(RepoFacts, Option<Page<T>>)> {
-    let mut rows = rows.into_iter();
-    let Json(found) = rows.next()?.found?;
-    let facts = facts_of!(found);
-    let page =
-        found.head_sequence.map(|head_sequence| Page { head_sequence, entries: rows.filter_map(entry).collect() });
-    Some((facts, page))
 }
 
 /// What part of a repo somebody wants to see.
@@ -419,21 +445,22 @@ pub struct Page<T> {
 macro_rules! facts_and_page {
     ([$($found:tt)+], [$($page:tt)+], $($argument:expr),+ $(,)?) => {
         sqlx::query_as!(
-            RawPageRow,
+            RawPage,
             "WITH found AS MATERIALIZED (" + $($found)+ + r#")
-            SELECT
-                to_json(found) AS "found: Json<Box<Found>>", NULL::text AS path, NULL::integer AS mode, NULL::uuid AS version_id,
-                NULL::bytea AS "content_hash: ContentHash", NULL::bigint AS size, NULL::boolean AS obliterated
+            SELECT to_json(found) AS "found!: Json<Found>", files.*
             FROM found
-            UNION ALL
-            SELECT
-                NULL, page.path, page.mode, c.version_id, c.content_hash, c.size, c.obliterated
-            FROM found
-            CROSS JOIN LATERAL ("# + $($page)+ + r#") page
-            -- How long a page is cannot be guessed, and a guess too high would read all contents.
-            LEFT JOIN LATERAL (
-                SELECT version_id, content_hash, size, obliterated FROM contents WHERE id = page.content_id OFFSET 0
-            ) c ON true
+            CROSS JOIN LATERAL (
+                SELECT
+                    array_agg(page.path) AS paths, array_agg(page.mode) AS "modes: Vec<Option<i32>>",
+                    array_agg(c.version_id) AS "version_ids: Vec<Option<Uuid>>",
+                    array_agg(c.content_hash) AS "content_hashes: Vec<Option<ContentHash>>",
+                    array_agg(c.size) AS "sizes: Vec<Option<i64>>", array_agg(c.obliterated) AS "obliterated: Vec<Option<bool>>"
+                FROM ("# + $($page)+ + r#") page
+                -- How long a page is cannot be guessed, and a guess too high would read all contents.
+                LEFT JOIN LATERAL (
+                    SELECT version_id, content_hash, size, obliterated FROM contents WHERE id = page.content_id OFFSET 0
+                ) c ON true
+            ) files
             "#,
             $($argument),+
         )
@@ -516,7 +543,7 @@ pub async fn repo_facts_and_tree_page(
     query: &PageQuery<'_>,
 ) -> Result<Option<(RepoFacts, Option<Page<TreeRow>>)>> {
     let after = behind(query.after);
-    let rows = if query.is_head_of_main() {
+    let row = if query.is_head_of_main() {
         facts_and_page!(
             ["SELECT r.*, m.id AS main_id, m.head_sequence
                 FROM repo_facts($1, $2) r
@@ -527,7 +554,7 @@ pub async fn repo_facts_and_tree_page(
             after,
             query.limit,
         )
-        .fetch_all(executor)
+        .fetch_optional(executor)
         .await?
     } else {
         facts_and_page!(
@@ -547,10 +574,10 @@ pub async fn repo_facts_and_tree_page(
             query.branch,
             query.at,
         )
-        .fetch_all(executor)
+        .fetch_optional(executor)
         .await?
     };
-    Ok(page_of(rows, RawPageRow::file))
+    Ok(row.map(|row| row.into_page(RawFile::file)))
 }
 
 /// The same with the children of a directory, `""` being the root. The cost is that of the children listed: from each
@@ -572,7 +599,7 @@ pub async fn repo_facts_and_directory_page(
     let depth = i32::try_from(prefix.split('/').count()).unwrap_or(i32::MAX);
     let after = query.after.trim_end_matches('/');
     let after_directory = after != query.after;
-    let rows = if query.is_head_of_main() {
+    let row = if query.is_head_of_main() {
         facts_and_directory!(
             ["SELECT r.*, m.id AS main_id, m.head_sequence
                 FROM repo_facts($1, $2) r
@@ -587,7 +614,7 @@ pub async fn repo_facts_and_directory_page(
             prefix,
             depth,
         )
-        .fetch_all(executor)
+        .fetch_optional(executor)
         .await?
     } else {
         facts_and_directory!(
@@ -608,16 +635,16 @@ pub async fn repo_facts_and_directory_page(
             query.branch,
             query.at,
         )
-        .fetch_all(executor)
+        .fetch_optional(executor)
         .await?
     };
-    Ok(page_of(rows, |row| child_of(&prefix, row)))
+    Ok(row.map(|row| row.into_page(|file| child_of(&prefix, file))))
 }
 
 /// The child of a directory in which a file is, at whatever depth.
-fn child_of(prefix: &str, row: RawPageRow) -> Option<DirectoryRow> {
-    match row.path.as_deref()?.strip_prefix(prefix)?.split_once('/') {
-        None => row.file().map(DirectoryRow::File),
+fn child_of(prefix: &str, file: RawFile) -> Option<DirectoryRow> {
+    match file.path.strip_prefix(prefix)?.split_once('/') {
+        None => file.file().map(DirectoryRow::File),
         Some((name, _)) => Some(DirectoryRow::Directory(format!("{prefix}{name}"))),
     }
 }

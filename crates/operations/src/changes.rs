@@ -29,12 +29,11 @@ use crate::{Error, Operations, Result, limits::reached, write::Write};
 /// How long a blob may exist before something names it. Longer than any commit takes; shorter than anybody minds.
 pub(crate) const UNNAMED_BLOB_HOURS: i32 = 24;
 
-/// Above so many bytes of new content the repo is first asked what it has already, so that known bytes are not sent to
-/// the database again; below, one more question costs more than it saves.
-const LOOK_UP_FIRST_BYTES: usize = 256 * 1024;
-
 /// The most bytes of contents that one statement takes along, unless a single content has more: a statement that is sent has
 /// several times its parameters in memory.
+///
+/// When a request brings more than that, the repo is first asked what it has already, so that known bytes are not sent to the
+/// database again. For less, one more question costs more than it saves.
 const STATEMENT_CONTENT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Above so many bytes hashing is moved off the threads that serve requests: 1 MiB takes about a millisecond.
@@ -273,7 +272,7 @@ impl Operations {
         let mut plan = Plan { named: named.iter().copied().collect(), ..Plan::default() };
         // What goes to the blob store is looked up first as well: what was obliterated is not written anywhere again.
         let has_blobs = new.values().any(|bytes| self.blobs().is_external(bytes.len() as u64));
-        if !named.is_empty() || has_blobs || inline_bytes > LOOK_UP_FIRST_BYTES {
+        if !named.is_empty() || has_blobs || inline_bytes > STATEMENT_CONTENT_BYTES_MAX {
             let asked: Vec<ContentHash> = named.iter().chain(new.keys()).copied().collect();
             let FoundContents { known, obliterated } = find_contents(self.pool(), repo_id, &asked).await?;
             if !obliterated.is_empty() {
@@ -283,7 +282,7 @@ impl Operations {
             }
             // Where the look was for the obliterated alone, bytes that came are stored as they are: what is known now may be
             // cleared away before the commit names it.
-            if !named.is_empty() || inline_bytes > LOOK_UP_FIRST_BYTES {
+            if !named.is_empty() || inline_bytes > STATEMENT_CONTENT_BYTES_MAX {
                 for row in known {
                     new.remove(&row.hash);
                     plan.looked_up.push(row.hash);
