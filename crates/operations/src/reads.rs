@@ -182,10 +182,7 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<TreePage<TreeEntry>> {
         let query = self.page_query(caller, repo, point, after, limit);
-        // On one connection, rows are read while the database finds the next ones; from the pool all come first.
-        let mut connection = self.pool().acquire().await?;
-        let found = trees::repo_facts_and_tree_page(&mut *connection, &query).await?;
-        connection.done();
+        let found = trees::repo_facts_and_tree_page(self.pool(), &query).await?;
         self.judged_page(caller, repo, point, found, tree_entry)
     }
 
@@ -204,9 +201,7 @@ impl Operations {
         limit: Option<i64>,
     ) -> Result<TreePage<DirectoryEntry>> {
         let query = self.page_query(caller, repo, point, after, limit);
-        let mut connection = self.pool().acquire().await?;
-        let found = trees::repo_facts_and_directory_page(&mut *connection, &query, directory.trim_matches('/')).await?;
-        connection.done();
+        let found = trees::repo_facts_and_directory_page(self.pool(), &query, directory.trim_matches('/')).await?;
         self.judged_page(caller, repo, point, found, |row| match row {
             DirectoryRow::File(file) => DirectoryEntry::File(tree_entry(file)),
             DirectoryRow::Directory(path) => DirectoryEntry::Directory { path },
