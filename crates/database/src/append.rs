@@ -149,7 +149,7 @@ impl Footing {
 /// in the blob store, and one more for each branch when checks are required.
 ///
 /// # Errors
-/// When the database cannot answer; [`Error::Contention`](crate::Error::Contention) when a blob was deleted before it was
+/// When the database cannot answer; [`Error::Contention`] when a blob was deleted before it was
 /// named.
 pub async fn append_commits(
     connection: &mut PgConnection,
@@ -197,7 +197,7 @@ pub struct Conditions<'a> {
 /// contents, in no order.
 ///
 /// # Errors
-/// [`CommitError::Refused`] when nothing happened, with [`Error::Contention`](crate::Error::Contention) when it is not as it was
+/// [`CommitError::Refused`] when nothing happened, with [`Error::Contention`] when it is not as it was
 /// seen; [`CommitError::Unknown`].
 pub async fn append_unmoved(
     connection: &mut PgConnection,
