@@ -74,14 +74,17 @@ impl Operations {
         expect_head(&branch, request.expected_head)?;
         let changes = latest_changes(&mut *write.transaction, branch.branch.id, branch.branch.floor_sequence).await?;
         let paths: Vec<String> = changes.iter().map(|change| change.path.clone()).collect();
-        let on_main =
-            latest_changes_of(&mut *write.transaction, main.branch.id, branch.branch.base_sequence, &paths).await?;
-        let conflicts = conflicts(&changes, &on_main);
-        if !conflicts.is_empty() {
-            return Err(Error::Conflicts(conflicts));
+        // Otherwise the merge makes of main what the branch is, and that was looked at by whatever made the branch so.
+        if main.branch.head_sequence != branch.branch.base_sequence {
+            let on_main =
+                latest_changes_of(&mut *write.transaction, main.branch.id, branch.branch.base_sequence, &paths).await?;
+            let conflicts = conflicts(&changes, &on_main);
+            if !conflicts.is_empty() {
+                return Err(Error::Conflicts(conflicts));
+            }
+            let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
+            check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
         }
-        let arrivals: Vec<Arrival<'_>> = changes.iter().map(Arrival::from).collect();
-        check_in_the_way_on_main(&mut write, &main, &arrivals).await?;
         let arriving = changes.iter().filter_map(arriving_file).collect();
         let touched: Vec<&str> = paths.iter().map(String::as_str).collect();
         self.check_arriving(&mut write.transaction, &main, &touched, arriving).await?;
