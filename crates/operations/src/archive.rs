@@ -81,13 +81,10 @@ impl Operations {
                     branch: &tree.branch,
                     at: Some(tree.at),
                     from: &from,
-                    before: None,
-                    limit: i64::try_from(BATCH_FILES).ok(),
+                    limit: i64::try_from(BATCH_FILES).unwrap_or(i64::MAX),
                     small_bytes_max: SMALL_BYTES_MAX,
                 };
-                let mut connection = operations.pool().acquire().await?;
-                let files: Vec<StoredFile> = trees::tree(&mut *connection, &query).try_collect().await?;
-                connection.done();
+                let files = trees::tree(operations.pool(), &query).await?;
                 let next =
                     if files.len() == BATCH_FILES { files.last().map(|file| behind(&file.row.path)) } else { None };
                 if next.is_none() {
