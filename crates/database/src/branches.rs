@@ -265,6 +265,8 @@ pub async fn lock_branch(
 pub struct Wanted<'a> {
     /// Whose rights they have.
     pub rights_of: &'a str,
+    /// Whether they have a right without a role (the global admin).
+    pub needs_no_role: bool,
     /// On which branch.
     pub branch: &'a str,
     /// The paths at which there is a file after it.
@@ -283,7 +285,7 @@ pub struct Looked {
 }
 
 /// Looks at what small commits to a repo need, without a lock, for [`append_unmoved`](crate::append::append_unmoved): who may do
-/// what, the branches, and all that is against a commit and does not go away by itself. That is a branch that is not there, not
+/// what, the branches, and all that is against a commit and does not go away by itself. That is a caller without a role; a branch that is not there, not
 /// active or merges by itself; a policy that judges what comes to `main`; a key that was used before; and a path that may be a file
 /// and a directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
 ///
@@ -297,12 +299,14 @@ pub async fn look_at_branches(
     wanted: &[Wanted<'_>],
 ) -> Result<(Connection, Vec<Option<Looked>>)> {
     let mut rights_of = Vec::with_capacity(wanted.len());
+    let mut needs_no_role = Vec::with_capacity(wanted.len());
     let mut names = Vec::with_capacity(wanted.len());
     let mut users = Vec::with_capacity(wanted.len());
     let mut keys = Vec::with_capacity(wanted.len());
     let mut around = Surroundings::default();
     for (place, wanted) in (1..).zip(wanted) {
         rights_of.push(wanted.rights_of);
+        needs_no_role.push(wanted.needs_no_role);
         names.push(wanted.branch);
         users.push(wanted.key.map(|key| key.identity));
         keys.push(wanted.key.map(|key| key.key));
@@ -320,8 +324,8 @@ pub async fn look_at_branches(
                 b.base_sequence AS "base_sequence?", b.floor_sequence AS "floor_sequence?", b.head_hash,
                 b.draft AS "draft?", main.id AS "main_id?", clock_timestamp() AS "now!",
                 CASE WHEN NOT anything.against THEN nextval('commit_sequence') END AS sequence
-            FROM unnest($2::text[], $3::text[], $4::text[], $5::text[]) WITH ORDINALITY
-                AS asked (rights_of, branch, identity, key, place)
+            FROM unnest($2::text[], $3::boolean[], $4::text[], $5::text[], $6::text[]) WITH ORDINALITY
+                AS asked (rights_of, needs_no_role, branch, identity, key, place)
             CROSS JOIN LATERAL repo_facts($1, asked.rights_of) r
             LEFT JOIN branches b
                 ON b.repo_id = r.repo_id
@@ -333,12 +337,13 @@ pub async fn look_at_branches(
             CROSS JOIN LATERAL (
                 SELECT
                     b.id IS NULL
+                    OR NOT asked.needs_no_role AND r.explicit_role IS NULL AND r.org_role IS NULL
                     OR EXISTS (
                         SELECT FROM idempotency_keys k
                         WHERE k.identity = asked.identity COLLATE "C" AND k.key = asked.key COLLATE "C"
                     )
                     OR EXISTS (
-                        SELECT FROM unnest($6::integer[], $7::text[], $8::text[]) AS around (place, low, high)
+                        SELECT FROM unnest($7::integer[], $8::text[], $9::text[]) AS around (place, low, high)
                         CROSS JOIN LATERAL (
                             (
                                 SELECT FROM file_changes f
@@ -380,6 +385,7 @@ pub async fn look_at_branches(
             "#,
             repo,
             &rights_of as &[&str],
+            &needs_no_role,
             &names as &[&str],
             &users as &[Option<&str>],
             &keys as &[Option<&str>],

@@ -39,6 +39,8 @@ impl World {
         let topic = "INSERT INTO branches (repo_id, name, head_sequence, base_sequence, floor_sequence, created_by) \
                      SELECT id, 'topic', 0, 0, 0, 'a' FROM repos";
         sqlx::query(topic).execute(&pool).await.unwrap();
+        let role = "INSERT INTO roles (repo_id, identity, role) SELECT id, $1, 'maintainer' FROM repos";
+        sqlx::query(role).bind(KEY.identity).execute(&pool).await.unwrap();
         Self { _database: database, pool, repo_id }
     }
 
@@ -60,7 +62,13 @@ impl World {
         let wanted: Vec<Wanted<'_>> = wanted
             .iter()
             .zip(&created)
-            .map(|((branch, _), created)| Wanted { rights_of: KEY.identity, branch, created, key })
+            .map(|((branch, _), created)| Wanted {
+                rights_of: KEY.identity,
+                needs_no_role: false,
+                branch,
+                created,
+                key,
+            })
             .collect();
         let (connection, looked) = look_at_branches(&self.pool, REPO, &wanted).await.unwrap();
         (connection, looked.into_iter().map(|looked| looked.unwrap().branch).collect())
@@ -308,17 +316,31 @@ async fn the_look_finds_what_does_not_go_away_by_itself() {
 async fn the_look_tells_the_right_of_each() {
     let world = World::new().await;
     world.does("INSERT INTO roles (repo_id, identity, role) SELECT id, 'w@example.com', 'writer' FROM repos").await;
-    let wanted = ["w@example.com", "nobody@example.com", "w@example.com"].map(|rights_of| Wanted {
+    world
+        .does("INSERT INTO org_members (org_id, identity, role, invited_by) SELECT id, 'm@example.com', 'member', '' FROM orgs")
+        .await;
+    let asked = [
+        ("w@example.com", false),
+        ("nobody@example.com", false),
+        ("m@example.com", false),
+        ("nobody@example.com", true),
+    ];
+    let wanted = asked.map(|(rights_of, needs_no_role)| Wanted {
         rights_of,
+        needs_no_role,
         branch: "topic",
         created: &[],
         key: None,
     });
+    let before = world.number("SELECT nextval('commit_sequence')").await;
     let (connection, looked) = look_at_branches(&world.pool, REPO, &wanted).await.unwrap();
     connection.done();
-    let role = |looked: Option<Looked>| looked.unwrap().facts.explicit_role;
-    let roles: Vec<_> = looked.into_iter().map(role).collect();
-    assert_eq!(roles, [Some(Role::Writer), None, Some(Role::Writer)]);
+    // Nothing is to be had, and no number is drawn, for whoever is nobody here.
+    let seen =
+        |looked: Option<Looked>| looked.map(|looked| (looked.facts.explicit_role, looked.branch.is_some())).unwrap();
+    let seen: Vec<_> = looked.into_iter().map(seen).collect();
+    assert_eq!(seen, [(Some(Role::Writer), true), (None, false), (None, true), (None, true)]);
+    assert_eq!(world.number("SELECT last_value FROM commit_sequence").await, before + 3);
     let (connection, looked) = look_at_branches(&world.pool, "default/nowhere", &wanted).await.unwrap();
     connection.done();
     assert!(looked.iter().all(Option::is_none));

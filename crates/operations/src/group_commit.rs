@@ -135,6 +135,7 @@ impl Operations {
                 .zip(&created)
                 .map(|(member, created)| Wanted {
                     rights_of: member.caller.rights_of().as_str(),
+                    needs_no_role: self.is_global_admin(member.caller.rights_of()),
                     branch: &member.branch,
                     created,
                     key: used_key(member),
