@@ -263,7 +263,7 @@ async fn append(
                 $8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bytea[], $14::integer[],
                 $15::text[], $16::uuid[], $17::boolean[]
             ) AS given (
-                branch_id, path, sequence, superseded_by, content_id, content_hash, mode, content_type, change_id, is_first
+                branch_id, path, sequence, superseded_by, content_id, content_hash, mode, content_type, change_id, may_supersede
             )
         ),
         superseded AS (
@@ -271,7 +271,7 @@ async fn append(
             SET superseded_by = given.sequence
             FROM given
             -- By its place: joined by its key, the planner may look through all that the path ever was, for each.
-            WHERE given.is_first AND old.ctid = (
+            WHERE given.may_supersede AND old.ctid = (
                 SELECT f.ctid
                 FROM file_changes f
                 WHERE f.branch_id = given.branch_id AND f.path = given.path COLLATE "C"
@@ -328,9 +328,9 @@ async fn append(
             EXISTS (
                 SELECT 1
                 FROM unnest($42::integer[], $43::text[], $44::text[]) AS around (place, low, high)
-                -- On the branch and on `main`.
+                -- On the branch, if it has commits, and on `main`.
                 CROSS JOIN LATERAL (
-                    VALUES (($37::bigint[])[around.place]), (nullif($45, ($37::bigint[])[around.place]))
+                    VALUES (($53::bigint[])[around.place]), (nullif($45, ($37::bigint[])[around.place]))
                 ) layer (branch_id)
                 CROSS JOIN LATERAL (
                     SELECT FROM file_changes f
@@ -359,7 +359,7 @@ async fn append(
         &changes.mode,
         &changes.content_type as &[Option<&str>],
         &changes.change_id,
-        &changes.is_first,
+        &changes.may_supersede,
         &rows.branch_id,
         &rows.sequence,
         &rows.parent_sequence,
@@ -395,6 +395,7 @@ async fn append(
         &answers.key as &[&str],
         &answers.request_hash as &[&[u8]],
         &answers.answer as &[&str],
+        &heads.own_layer as &[Option<i64>],
     )
     .fetch_all(connection)
     .await
@@ -424,10 +425,11 @@ impl<'a> Columns<'a> {
                 parent = commit.sequence;
                 for change in &commit.changes {
                     let index = columns.changes.push(seen.branch.id, commit.sequence, change);
-                    if let Some(before) = latest.insert(&change.path, index) {
+                    let before = latest.insert(&change.path, index);
+                    if let Some(before) = before {
                         columns.changes.superseded_by[before] = Some(commit.sequence);
-                        columns.changes.is_first[index] = false;
                     }
+                    columns.changes.may_supersede.push(before.is_none() && seen.branch.has_commits());
                 }
             }
         }
@@ -482,6 +484,8 @@ struct HeadColumns<'a> {
     /// That of the repo.
     main_id: i64,
     branch_id: Vec<i64>,
+    /// The branches again, where they have changes of their own.
+    own_layer: Vec<Option<i64>>,
     seen_head_sequence: Vec<i64>,
     head_sequence: Vec<i64>,
     head_hash: Vec<&'a [u8]>,
@@ -493,6 +497,7 @@ impl<'a> HeadColumns<'a> {
     fn push(&mut self, seen: &SeenBranch, footing: Footing, head: &'a NewCommit) {
         self.main_id = seen.main_id;
         self.branch_id.push(seen.branch.id);
+        self.own_layer.push(seen.branch.has_commits().then_some(seen.branch.id));
         self.seen_head_sequence.push(seen.branch.head_sequence);
         self.head_sequence.push(head.sequence);
         self.head_hash.push(&head.commit_hash);
@@ -568,7 +573,8 @@ struct ChangeColumns<'a> {
     mode: Vec<i32>,
     content_type: Vec<Option<&'a str>>,
     change_id: Vec<Uuid>,
-    is_first: Vec<bool>,
+    /// Whether there may be a change of the same path before these commits.
+    may_supersede: Vec<bool>,
 }
 
 impl<'a> ChangeColumns<'a> {
@@ -587,7 +593,6 @@ impl<'a> ChangeColumns<'a> {
         self.mode.push(change.mode);
         self.content_type.push(change.content_type.as_deref());
         self.change_id.push(Uuid::new_v4());
-        self.is_first.push(true);
         self.path.len() - 1
     }
 }

@@ -40,6 +40,11 @@ pub struct BranchRow {
 }
 
 impl BranchRow {
+    /// Whether a commit was ever made on the branch: each has a hash.
+    pub(crate) fn has_commits(&self) -> bool {
+        self.head_hash.is_some()
+    }
+
     /// As the wire shows it.
     #[must_use]
     pub fn to_wire(&self, repo: &str) -> Branch {

@@ -25,10 +25,10 @@ async fn long_history(pool: &Pool) {
         INSERT INTO repos (org_id, name, created_by) SELECT id, 'default/long', 'system' FROM orgs;
         INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence)
         SELECT id, 'fresh', 'system', {commits}, {commits} FROM repos WHERE name = 'default/long';
-        INSERT INTO branches (repo_id, name, created_by, head_sequence)
-        SELECT id, 'main', 'system', {commits} FROM repos WHERE name = 'default/long';
-        INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence, floor_sequence)
-        SELECT id, 'topic', 'system', {commits} + 1, {commits}, {commits} FROM repos WHERE name = 'default/long';
+        INSERT INTO branches (repo_id, name, created_by, head_sequence, head_hash)
+        SELECT id, 'main', 'system', {commits}, sha256('') FROM repos WHERE name = 'default/long';
+        INSERT INTO branches (repo_id, name, created_by, head_sequence, base_sequence, floor_sequence, head_hash)
+        SELECT id, 'topic', 'system', {commits} + 1, {commits}, {commits}, sha256('') FROM repos WHERE name = 'default/long';
         INSERT INTO contents (repo_id, content_hash, version_id, size, created_by)
         SELECT r.id, sha256(n::text::bytea), gen_random_uuid(), 1, 'system'
         FROM repos r, generate_series(1, {files}) n WHERE r.name = 'default/long';
