@@ -7,6 +7,7 @@
 
 use chrono::{DateTime, Utc};
 use docstore_models::{FileMode, MAIN_BRANCH};
+use futures::{Stream, StreamExt};
 use serde::Deserialize;
 use sqlx::{PgExecutor, types::Json};
 use uuid::Uuid;
@@ -57,8 +58,10 @@ pub struct TreeQuery<'a> {
     pub at: Option<i64>,
     /// Only paths from here on, itself included; `""` for all. See [`behind`].
     pub from: &'a str,
+    /// Only paths before this one.
+    pub before: Option<&'a str>,
     /// At most so many.
-    pub limit: i64,
+    pub limit: Option<i64>,
     /// Contents up to so many bytes come with the files.
     pub small_bytes_max: i64,
 }
@@ -75,55 +78,53 @@ pub fn behind_directory(directory: &str) -> String {
     format!("{directory}0")
 }
 
-/// The files of a tree in bytewise order of their paths, each with its bytes if they are few and in the database. All of
-/// them are in memory: how many are asked for, and how large small ones are, bounds it.
-///
-/// # Errors
-/// When the database cannot answer.
-pub async fn tree(executor: impl PgExecutor<'_>, query: &TreeQuery<'_>) -> Result<Vec<StoredFile>> {
-    let row = sqlx::query!(
+/// The files of a tree in bytewise order of their paths, each with its bytes if they are few and in the database. Streams:
+/// memory does not grow with the tree.
+pub fn tree<'e>(
+    executor: impl PgExecutor<'e> + 'e,
+    query: &TreeQuery<'_>,
+) -> impl Stream<Item = Result<StoredFile>> + Send + 'e {
+    sqlx::query!(
         r#"
         SELECT
-            array_agg(page.path) AS "paths: Vec<String>", array_agg(page.content_id) AS "content_ids: Vec<i64>",
-            array_agg(page.mode) AS "modes: Vec<i32>", array_agg(page.version_id) AS "version_ids: Vec<Uuid>",
-            array_agg(page.content_hash) AS "content_hashes: Vec<ContentHash>", array_agg(page.size) AS "sizes: Vec<i64>",
-            array_agg(page.obliterated) AS "obliterated: Vec<bool>", array_agg(small.bytes) AS "bytes: Vec<Option<Vec<u8>>>"
+            page.path AS "path!", page.content_id AS "content_id!", page.mode AS "mode!",
+            page.version_id, page.content_hash, page.size, page.obliterated, small.bytes AS "bytes?"
         FROM (
             SELECT
                 files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size, c.obliterated
             FROM tree_point($1, $2, $3) p
             CROSS JOIN LATERAL tree_files(
-                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, NULL, $5
+                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
             ) files
             JOIN contents c ON c.id = files.content_id
             ORDER BY files.path COLLATE "C"
         ) page
         -- Looked up one by one, so that the order survives, and behind it, so that nothing wide is sorted.
         LEFT JOIN LATERAL (
-            SELECT bytes FROM content_bytes WHERE content_id = page.content_id AND page.size <= $6 OFFSET 0
+            SELECT bytes FROM content_bytes WHERE content_id = page.content_id AND page.size <= $7 OFFSET 0
         ) small ON true
         "#,
         query.repo_id,
-        query.branch,
+        query.branch.to_owned(),
         query.at,
-        query.from,
+        query.from.to_owned(),
+        query.before.map(str::to_owned),
         query.limit,
         query.small_bytes_max,
     )
-    .fetch_one(executor)
-    .await?;
-    let files = row.paths.unwrap_or_default().into_iter().zip(row.content_ids.unwrap_or_default());
-    let contents = row.version_ids.unwrap_or_default().into_iter().zip(row.content_hashes.unwrap_or_default());
-    let facts = row.modes.unwrap_or_default().into_iter().zip(row.sizes.unwrap_or_default());
-    let ends = row.obliterated.unwrap_or_default().into_iter().zip(row.bytes.unwrap_or_default());
-    let files = files.zip(contents).zip(facts).zip(ends);
-    let stored =
-        files.map(|((((path, content_id), (version_id, hash)), (mode, size)), (obliterated, bytes))| StoredFile {
-            row: TreeRow { path, version_id, hash, size, mode: FileMode::from_i32(mode), obliterated },
-            content_id,
-            bytes,
-        });
-    Ok(stored.collect())
+    .fetch(executor)
+    .map(|row| {
+        let row = row?;
+        let file = TreeRow {
+            path: row.path,
+            version_id: row.version_id,
+            hash: hash_of(&row.content_hash),
+            size: row.size,
+            mode: FileMode::from_i32(row.mode),
+            obliterated: row.obliterated,
+        };
+        Ok(StoredFile { row: file, content_id: row.content_id, bytes: row.bytes })
+    })
 }
 
 /// A point of a branch, found.

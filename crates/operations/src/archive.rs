@@ -81,10 +81,13 @@ impl Operations {
                     branch: &tree.branch,
                     at: Some(tree.at),
                     from: &from,
-                    limit: i64::try_from(BATCH_FILES).unwrap_or(i64::MAX),
+                    before: None,
+                    limit: i64::try_from(BATCH_FILES).ok(),
                     small_bytes_max: SMALL_BYTES_MAX,
                 };
-                let files = trees::tree(operations.pool(), &query).await?;
+                let mut connection = operations.pool().acquire().await?;
+                let files: Vec<StoredFile> = trees::tree(&mut *connection, &query).try_collect().await?;
+                connection.done();
                 let next =
                     if files.len() == BATCH_FILES { files.last().map(|file| behind(&file.row.path)) } else { None };
                 if next.is_none() {
