@@ -111,7 +111,8 @@ impl FileChange {
 
 /// Decodes standard base64. Line breaks inside are skipped, as Go's decoder does.
 fn decode_base64(text: String) -> Option<Vec<u8>> {
-    let text = if text.contains(['\r', '\n']) { text.replace(['\r', '\n'], "") } else { text };
+    let is_broken = memchr::memchr2(b'\r', b'\n', text.as_bytes()).is_some();
+    let text = if is_broken { text.replace(['\r', '\n'], "") } else { text };
     BASE64.decode(text).ok()
 }
 
