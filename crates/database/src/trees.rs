@@ -39,8 +39,16 @@ pub struct TreeRow {
 /// A file of a tree, and where its bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredFile {
-    /// The file.
-    pub row: TreeRow,
+    /// The path.
+    pub path: String,
+    /// The hash of the bytes.
+    pub hash: ContentHash,
+    /// The length in bytes.
+    pub size: i64,
+    /// The mode.
+    pub mode: FileMode,
+    /// Whether the bytes were obliterated.
+    pub obliterated: bool,
     /// The content inside.
     pub content_id: i64,
     /// The bytes, where they come with the file.
@@ -87,21 +95,18 @@ pub fn tree<'e>(
     sqlx::query!(
         r#"
         SELECT
-            page.path AS "path!", page.content_id AS "content_id!", page.mode AS "mode!",
-            page.version_id, page.content_hash, page.size, page.obliterated, small.bytes AS "bytes?"
-        FROM (
-            SELECT
-                files.path, files.content_id, files.mode, c.version_id, c.content_hash, c.size, c.obliterated
-            FROM tree_point($1, $2, $3) p
-            CROSS JOIN LATERAL tree_files(
-                p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
-            ) files
-            JOIN contents c ON c.id = files.content_id
-            ORDER BY files.path COLLATE "C"
-        ) page
-        -- Looked up one by one, so that the order survives, and behind it, so that nothing wide is sorted.
+            files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!", c.content_hash, c.size,
+            c.obliterated, small.bytes AS "bytes?"
+        FROM tree_point($1, $2, $3) p
+        CROSS JOIN LATERAL tree_files(
+            p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
+        ) files
+        -- Looked up one by one, so that the order of the files survives without another sort.
+        CROSS JOIN LATERAL (
+            SELECT content_hash, size, obliterated FROM contents WHERE id = files.content_id OFFSET 0
+        ) c
         LEFT JOIN LATERAL (
-            SELECT bytes FROM content_bytes WHERE content_id = page.content_id AND page.size <= $7 OFFSET 0
+            SELECT bytes FROM content_bytes WHERE content_id = files.content_id AND c.size <= $7 OFFSET 0
         ) small ON true
         "#,
         query.repo_id,
@@ -115,15 +120,15 @@ pub fn tree<'e>(
     .fetch(executor)
     .map(|row| {
         let row = row?;
-        let file = TreeRow {
+        Ok(StoredFile {
             path: row.path,
-            version_id: row.version_id,
             hash: hash_of(&row.content_hash),
             size: row.size,
             mode: FileMode::from_i32(row.mode),
             obliterated: row.obliterated,
-        };
-        Ok(StoredFile { row: file, content_id: row.content_id, bytes: row.bytes })
+            content_id: row.content_id,
+            bytes: row.bytes,
+        })
     })
 }
 
@@ -274,8 +279,7 @@ pub async fn files(
     let rows = sqlx::query!(
         r#"
         SELECT
-            asked.path AS "path!", f.content_id AS "content_id!", f.mode AS "mode!",
-            c.version_id, c.content_hash, c.size, c.obliterated
+            asked.path AS "path!", f.content_id AS "content_id!", f.mode AS "mode!", c.content_hash, c.size, c.obliterated
         FROM tree_point($1, $2, $3) p
         CROSS JOIN unnest($4::text[]) AS asked (path)
         CROSS JOIN LATERAL (
@@ -316,16 +320,14 @@ pub async fn files(
     )
     .fetch_all(executor)
     .await?;
-    let files = rows.into_iter().map(|row| {
-        let file = TreeRow {
-            path: row.path,
-            version_id: row.version_id,
-            hash: hash_of(&row.content_hash),
-            size: row.size,
-            mode: FileMode::from_i32(row.mode),
-            obliterated: row.obliterated,
-        };
-        StoredFile { row: file, content_id: row.content_id, bytes: None }
+    let files = rows.into_iter().map(|row| StoredFile {
+        path: row.path,
+        hash: hash_of(&row.content_hash),
+        size: row.size,
+        mode: FileMode::from_i32(row.mode),
+        obliterated: row.obliterated,
+        content_id: row.content_id,
+        bytes: None,
     });
     Ok(files.collect())
 }

@@ -49,15 +49,8 @@ pub struct ArchiveEntry {
 
 impl ArchiveEntry {
     fn new(file: StoredFile) -> Self {
-        let StoredFile { row, content_id, bytes } = file;
-        Self {
-            path: row.path,
-            mode: row.mode,
-            size: u64::try_from(row.size).unwrap_or_default(),
-            content_id,
-            hash: row.hash,
-            bytes,
-        }
+        let StoredFile { path, hash, size, mode, obliterated: _, content_id, bytes } = file;
+        Self { path, mode, size: u64::try_from(size).unwrap_or_default(), content_id, hash, bytes }
     }
 
     /// Whether this is a symbolic link, should its content turn out to be a possible target.
@@ -88,13 +81,12 @@ impl Operations {
                 let mut connection = operations.pool().acquire().await?;
                 let files: Vec<StoredFile> = trees::tree(&mut *connection, &query).try_collect().await?;
                 connection.done();
-                let next =
-                    if files.len() == BATCH_FILES { files.last().map(|file| behind(&file.row.path)) } else { None };
+                let next = if files.len() == BATCH_FILES { files.last().map(|file| behind(&file.path)) } else { None };
                 if next.is_none() {
                     // Of a branch that has gone there are no more files either.
                     operations.check_pinned(&tree).await?;
                 }
-                let there = files.into_iter().filter(|file| !file.row.obliterated);
+                let there = files.into_iter().filter(|file| !file.obliterated);
                 let entries: Vec<ArchiveEntry> = there.map(ArchiveEntry::new).collect();
                 Ok(Some((entries, next)))
             }
@@ -125,7 +117,7 @@ impl Operations {
         paths.dedup();
         let mut files = trees::files(self.pool(), reader.repo_id(), &point.branch, point.at, &paths).await?;
         let all = files.len();
-        files.retain(|file| !file.row.obliterated);
+        files.retain(|file| !file.obliterated);
         let left_out = i64::try_from(all - files.len()).unwrap_or(i64::MAX);
         let entries: Vec<ArchiveEntry> = files.into_iter().map(ArchiveEntry::new).collect();
         Ok((self.tar(stream::iter([Ok(entries)])), left_out))

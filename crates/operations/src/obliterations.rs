@@ -80,7 +80,7 @@ impl PlaceCursor {
 
 /// The content of the file that was looked for.
 fn hash_of(found: &[StoredFile]) -> Result<ContentHash> {
-    found.first().map(|file| file.row.hash).ok_or_else(file_not_found)
+    found.first().map(|file| file.hash).ok_or_else(file_not_found)
 }
 
 fn content_not_found() -> Error {

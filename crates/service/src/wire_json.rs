@@ -1,6 +1,9 @@
 //! JSON as it goes over the wire (contract, server §0.1).
 
-use std::io::{self, Write};
+use std::{
+    cell::Cell,
+    io::{self, Write},
+};
 
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -11,8 +14,14 @@ use zeroize::Zeroizing;
 
 use crate::internal_error;
 
-/// The memory that an answer begins with: most fit, and those that do not grow less often.
-const ORDINARY_ANSWER_BYTES: usize = 4 * 1024;
+/// The most bytes that a thread keeps to write answers into.
+const ROOM_BYTES_MAX: usize = 64 * 1024;
+
+thread_local! {
+    /// Where the next answer is written before it is known how long it is: memory that grows while it is filled is moved time
+    /// and again, and from 16 KiB on the allocator asks the kernel each time.
+    static ROOM: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// An answer as one JSON value.
 ///
@@ -28,10 +37,16 @@ pub struct Json<T>(pub T);
 /// # Errors
 /// When the value cannot be JSON, such as a map whose keys are not strings.
 pub fn wire_json<T: Serialize + ?Sized>(value: &T) -> serde_json::Result<Bytes> {
-    let mut bytes = Vec::with_capacity(ORDINARY_ANSWER_BYTES);
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, WireFormatter))?;
-    bytes.push(b'\n');
-    Ok(bytes.into())
+    let mut room = ROOM.take();
+    room.clear();
+    value.serialize(&mut serde_json::Serializer::with_formatter(&mut room, WireFormatter))?;
+    room.push(b'\n');
+    if room.capacity() > ROOM_BYTES_MAX {
+        return Ok(room.into());
+    }
+    let bytes = Bytes::copy_from_slice(&room);
+    ROOM.set(room);
+    Ok(bytes)
 }
 
 /// An answer with secrets in it: its bytes are wiped from memory once they are sent. What the connection copied of them on
@@ -139,6 +154,18 @@ mod tests {
     #[test]
     fn keys_are_escaped_too() {
         assert_eq!(&wire_json(&json!({"<": null})).unwrap()[..], b"{\"\\u003c\":null}\n");
+    }
+
+    #[test]
+    fn an_answer_has_nothing_of_the_one_before_it() {
+        let long = "x".repeat(2 * ROOM_BYTES_MAX);
+        let unfinished: std::collections::BTreeMap<_, _> = [((1, 2), 3)].into();
+        for _ in 0..2 {
+            assert_eq!(wire_json(&long).unwrap().len(), long.len() + 3);
+            assert!(wire_json(&("begun", &unfinished)).is_err());
+            assert_eq!(&wire_json(&[1, 2]).unwrap()[..], b"[1,2]\n");
+            assert_eq!(&wire_json(&3).unwrap()[..], b"3\n");
+        }
     }
 
     #[tokio::test]
