@@ -290,9 +290,9 @@ pub struct Looked {
 }
 
 /// Looks at what small commits to a repo need, without a lock, for [`append_unmoved`](crate::append::append_unmoved): who may do
-/// what, the branches, and all that is against a commit and does not go away by itself. That is a caller without a role; a branch that is not there, not
-/// active or merges by itself; a policy that judges what comes to `main`; a key that was used before; and a path that may be a file
-/// and a directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
+/// what, the branches, and all that is against a commit and does not go away by itself. That is a caller without a role; a branch
+/// that is not there, not active or merges by itself; a policy that judges what comes to `main`; a key that was used before; and
+/// a path that may be a file and a directory at once, which [`files_in_the_way`](crate::commits::files_in_the_way) knows.
 ///
 /// Answers in the order of the commits, nothing where the repo does not exist, and with the connection, which is alive.
 ///

@@ -74,7 +74,8 @@ impl Operations {
         expect_head(&branch, request.expected_head)?;
         let changes = latest_changes(&mut *write.transaction, branch.branch.id, branch.branch.floor_sequence).await?;
         let paths: Vec<String> = changes.iter().map(|change| change.path.clone()).collect();
-        // Otherwise the merge makes of main what the branch is, and that was looked at by whatever made the branch so.
+        // While main stands where the branch starts from, the merge makes of it what the branch is. Nothing conflicts with that,
+        // and no file is in the way: the commits of the branch have looked.
         if main.branch.head_sequence != branch.branch.base_sequence {
             let on_main =
                 latest_changes_of(&mut *write.transaction, main.branch.id, branch.branch.base_sequence, &paths).await?;
