@@ -181,8 +181,8 @@ macro_rules! placing_contents {
             RETURNING id, content_hash, version_id, size, blob_key
         ),
         inlined AS (
-            INSERT INTO content_bytes (content_id, bytes)
-            SELECT stored.id, small.bytes
+            INSERT INTO content_bytes (content_id, bytes, content_hash)
+            SELECT stored.id, small.bytes, stored.content_hash
             FROM stored
             -- Only a row that was just made has the version id that was just drawn. The join is full, since the planner takes
             -- all arrays for short, and would compare each of a thousand contents with each for any other.

@@ -71,7 +71,7 @@ pub struct TreeQuery<'a> {
     /// At most so many.
     pub limit: Option<i64>,
     /// Contents up to so many bytes come with the files.
-    pub small_bytes_max: i64,
+    pub small_bytes_max: i32,
 }
 
 /// The first path that sorts behind the one given: paths hold no control characters, so nothing lies in between.
@@ -95,19 +95,24 @@ pub fn tree<'e>(
     sqlx::query!(
         r#"
         SELECT
-            files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!", c.content_hash, c.size,
-            c.obliterated, small.bytes AS "bytes?"
+            files.path AS "path!", files.content_id AS "content_id!", files.mode AS "mode!",
+            small.content_hash AS "hash_of_bytes?", small.bytes AS "bytes?",
+            c.content_hash AS "content_hash?", c.size AS "size?", c.obliterated AS "obliterated?"
         FROM tree_point($1, $2, $3) p
         CROSS JOIN LATERAL tree_files(
             p.branch_id, p.main_id, p.base_sequence, p.floor_sequence, p.upto_sequence, p.is_head, $4, $5, $6
         ) files
         -- Looked up one by one, so that the order of the files survives without another sort.
-        CROSS JOIN LATERAL (
-            SELECT content_hash, size, obliterated FROM contents WHERE id = files.content_id OFFSET 0
-        ) c
         LEFT JOIN LATERAL (
-            SELECT bytes FROM content_bytes WHERE content_id = files.content_id AND c.size <= $7 OFFSET 0
+            SELECT content_hash, bytes FROM content_bytes
+            WHERE content_id = files.content_id AND octet_length(bytes) <= $7
+            OFFSET 0
         ) small ON true
+        LEFT JOIN LATERAL (
+            SELECT content_hash, size, obliterated FROM contents
+            WHERE id = files.content_id AND small.content_hash IS NULL
+            OFFSET 0
+        ) c ON true
         "#,
         query.repo_id,
         query.branch.to_owned(),
@@ -120,12 +125,14 @@ pub fn tree<'e>(
     .fetch(executor)
     .map(|row| {
         let row = row?;
+        let hash = row.hash_of_bytes.or(row.content_hash).unwrap_or_default();
+        let length = row.bytes.as_ref().and_then(|bytes| i64::try_from(bytes.len()).ok());
         Ok(StoredFile {
             path: row.path,
-            hash: hash_of(&row.content_hash),
-            size: row.size,
+            hash: hash_of(&hash),
+            size: length.or(row.size).unwrap_or_default(),
             mode: FileMode::from_i32(row.mode),
-            obliterated: row.obliterated,
+            obliterated: row.obliterated.unwrap_or_default(),
             content_id: row.content_id,
             bytes: row.bytes,
         })

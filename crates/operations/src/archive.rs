@@ -21,7 +21,7 @@ use crate::{Error, Operations, PinnedTree, ReadPoint, Reader, Result, error::Dam
 const BATCH_FILES: usize = 500;
 
 /// Up to how many bytes a content is read with the tree: with as many as are read at once, half of a batch.
-const SMALL_BYTES_MAX: i64 = 4 * 1024;
+const SMALL_BYTES_MAX: i32 = 4 * 1024;
 
 /// How many bytes of small files are held at once, apart from one file that is larger.
 const BATCH_BYTES: i64 = 4 * 1024 * 1024;

@@ -72,7 +72,7 @@ pub(crate) async fn commit_one(
              VALUES ($1, $2, $3, length($4), 'bench@example.com')
              RETURNING id
          ),
-         bytes AS (INSERT INTO content_bytes (content_id, bytes) SELECT id, $4 FROM content),
+         bytes AS (INSERT INTO content_bytes (content_id, bytes, content_hash) SELECT id, $4, $2 FROM content),
          superseded AS (
              UPDATE file_changes SET superseded_by = $5
              WHERE branch_id = $6 AND path = $7 AND superseded_by IS NULL AND content_id IS NOT NULL
@@ -137,8 +137,8 @@ pub(crate) async fn commit_many(
              RETURNING id, content_hash
          ),
          bytes AS (
-             INSERT INTO content_bytes (content_id, bytes)
-             SELECT content.id, given.bytes FROM content JOIN given ON given.hash = content.content_hash
+             INSERT INTO content_bytes (content_id, bytes, content_hash)
+             SELECT content.id, given.bytes, given.hash FROM content JOIN given ON given.hash = content.content_hash
          ),
          superseded AS (
              UPDATE file_changes SET superseded_by = $6
