@@ -101,6 +101,17 @@ async fn an_archive_is_the_tree_byte_for_byte() {
     let there = other.person(docstore_test_support::ADMIN);
     assert!(bytes(&there, Method::GET, &format!("{REPO}/archive?branch=main"), "").await == archive);
     assert_eq!(other.stop().await, docstore_service::Outcome::Clean);
+    // A release before this one wrote no hash beside the bytes: they are the same, and checked all the same.
+    let pool = app.pool().await;
+    sqlx::query("UPDATE content_bytes SET content_hash = NULL").execute(&pool).await.unwrap();
+    assert!(bytes(&me, Method::GET, &format!("{REPO}/archive?branch=main"), "").await == archive);
+    sqlx::query("UPDATE content_bytes SET bytes = 'upset' WHERE bytes = 'upper'").execute(&pool).await.unwrap();
+    let response = me.request(Method::GET, &format!("{REPO}/archive?branch=main")).send().await;
+    let complete = match response {
+        Ok(response) if response.status() == 200 => response.bytes().await.is_ok(),
+        _ => false,
+    };
+    assert!(!complete, "damaged bytes were archived");
 }
 
 #[tokio::test]
